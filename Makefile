@@ -1,0 +1,67 @@
+# Everything happens inside the checkout: .venv for packages, .data for engines. See README.md.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CODE := hub rest handlers rooms core
+
+.PHONY: run test setup check tests format lock lock-peers bench flame peers soak fuzz clean
+
+run: $(READY)
+	@exec $(BIN)/python -m hub serve
+
+test: check tests
+
+setup: $(READY)
+
+$(READY): requirements.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: install it, or say which with make PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing pinned packages into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "aimatrix-hub.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
+	@touch $(READY)
+
+check: $(READY)
+	$(BIN)/ruff check $(CODE) tests benchmarks
+	$(BIN)/ruff format --check $(CODE) tests benchmarks
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+tests: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+format: $(READY)
+	$(BIN)/ruff check --fix $(CODE) tests benchmarks
+	$(BIN)/ruff format $(CODE) tests benchmarks
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# Where the hub's time goes: docs/flame.svg while it delivers to 1,000 members, and the steps of a read over REST. May need the right to trace other processes.
+flame: $(READY)
+	$(BIN)/python -m benchmarks.flame $(ARGS)
+
+# Hours of requests out of the OpenAPI document: make fuzz ARGS="--examples 1000 --seed 7"
+fuzz: $(READY)
+	$(BIN)/python -m tests.rest.tried $(ARGS)
+
+# What `make bench` measures beside the hub; what cannot be installed is said, and left out.
+peers: $(READY)
+	$(BIN)/python -m benchmarks.peers
+
+soak: $(READY)
+	$(BIN)/python -m pytest tests/soak $(ARGS)
+
+# Needs uv on the PATH. The lock names no download host.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--only-binary :all: --custom-compile-command "make lock" --group test pyproject.toml -o requirements.lock
+
+lock-peers:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--only-binary :all: --custom-compile-command "make lock-peers" benchmarks/peers/requirements.in -o benchmarks/peers/requirements.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache benchmarks/build

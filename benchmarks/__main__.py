@@ -1,0 +1,135 @@
+"""`python -m benchmarks [--quick] [--only WORKLOAD]... [--peers A,B] [--rounds N]`: measure, print, write.
+
+README.md, docs/performance.md and docs/scaling.md are written by a whole run only: not by a quick or a partial one, and not without
+a compiler.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from benchmarks import (
+    compressed,
+    endurance,
+    fanout,
+    inbound,
+    latency,
+    machine,
+    mixed,
+    report,
+    rest,
+    scaling,
+    slow,
+    storm,
+    workers,
+)
+from benchmarks.bench import Bench, Workload
+from benchmarks.capacity import measured
+from benchmarks.generator import build_generators
+from benchmarks.hub_under_test import HubUnderTest
+from benchmarks.peers.catalogue import PEERS
+from benchmarks.server import CHECKOUT
+
+# In the order in which they are measured and told.
+WORKLOADS: Mapping[str, Workload] = {
+    "latency": latency.measure,
+    "room": fanout.measure_room,
+    "steady": fanout.measure_steady,
+    "rooms": fanout.measure_rooms,
+    "idle": fanout.measure_idle,
+    "rest": rest.measure,
+    "storm": storm.measure,
+    "compressed": compressed.measure,
+    "inbound": inbound.measure,
+    "mixed": mixed.measure,
+    "workers": workers.measure,
+    "slow": slow.measure,
+    "endurance": endurance.measure,
+}
+
+# What has no stand-in in Python.
+NEED_COMPILER = ("storm", "compressed", "inbound", "mixed", "workers", "slow", "endurance")
+
+EVERYBODY = frozenset(peer.key for peer in PEERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for; `compiler` as `build_generators` takes it."""
+
+    names: Sequence[str]
+    peers: frozenset[str]
+    quick: bool
+    rounds: int | None
+    compiler: str | None
+
+
+async def measure(asked: Asked, folder: Path) -> report.Figures:
+    """Run what was asked for against one hub."""
+    machine.allow_open_files()
+    cores = machine.take_cores()
+    generators = build_generators(folder, compiler=asked.compiler)
+    tables: list[report.Table] = []
+    async with HubUnderTest(folder, cores) as hub:
+        bench = Bench(hub, generators, cores, folder, asked.quick, asked.peers, asked.rounds)
+        for name in asked.names:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            if generators.slower and name in NEED_COMPILER:
+                tables.append(report.Table(name, f"**{name}**: needs a C compiler.", "", (), []))
+            else:
+                tables += await WORKLOADS[name](bench)
+    is_everything = set(asked.names) == set(WORKLOADS) and asked.peers == EVERYBODY
+    is_complete = is_everything and not asked.quick and asked.rounds is None and not generators.slower
+    return report.Figures(machine.describe(cores), generators.slower, is_complete, tables)
+
+
+def main() -> None:
+    """Parse the command line, and run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; the figures mean nothing")
+    parser.add_argument(
+        "--only", choices=tuple(WORKLOADS), action="append", help="a workload; may be given several times"
+    )
+    parser.add_argument(
+        "--no-compiler", action="store_true", help="make the load in Python, as where there is no compiler"
+    )
+    parser.add_argument("--rounds", type=int, help="so many of the fan-out's workloads; nothing is written")
+    parser.add_argument(
+        "--peers", type=_peers, default=EVERYBODY, help=f"some of {', '.join(sorted(EVERYBODY))}, or none"
+    )
+    arguments = parser.parse_args()
+    names = [name for name in WORKLOADS if not arguments.only or name in arguments.only]
+    compiler = "" if arguments.no_compiler else None
+    asked = Asked(names, arguments.peers, arguments.quick, arguments.rounds, compiler)
+    # As Ctrl-C: what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Short, for the sockets below it.
+    with tempfile.TemporaryDirectory(prefix="hub-bench-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the engines' account must get through
+        figures = uvloop.run(measure(asked, folder))
+    print(report.markdown(figures, short=False))
+    raw = report.write_json(figures)
+    print(f"Raw figures: {raw.relative_to(CHECKOUT)}")
+    if figures.complete:
+        report.write_into(report.markdown(figures, short=True), CHECKOUT / "README.md")
+        report.write_into(report.markdown(figures, short=False), CHECKOUT / "docs" / "performance.md")
+        scaling.write_page(measured(json.loads(raw.read_text())))
+
+
+def _peers(text: str) -> frozenset[str]:
+    asked = frozenset(filter(None, text.replace("none", "").split(",")))
+    if unknown := asked - EVERYBODY:
+        raise argparse.ArgumentTypeError(f"there is no peer {', '.join(sorted(unknown))}")
+    return asked
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Waiting with a bound, on the injected clock."""
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+import structlog
+
+from core.clock import Clock
+
+T = TypeVar("T")
+AGAIN_SECONDS = 2.0
+CANCELS = 5
+
+
+async def ended_within(clock: Clock, seconds: float, *futures: asyncio.Future[Any]) -> bool:
+    """Wait until one of `futures` has ended, for at most `seconds`; tell whether one has. Cancels none of them."""
+    sleeper = asyncio.ensure_future(clock.sleep(seconds))
+    try:
+        await asyncio.wait({sleeper, *futures}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sleeper.cancel()
+    return any(future.done() for future in futures)
+
+
+async def within(clock: Clock, seconds: float, work: Awaitable[T]) -> T:
+    """Return what `work` returns; raise TimeoutError, with `work` cancelled, when it takes longer than `seconds`."""
+    task = asyncio.ensure_future(work)
+    try:
+        if await ended_within(clock, seconds, task):
+            return task.result()
+        raise TimeoutError
+    finally:
+        task.cancel()
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, again: float = AGAIN_SECONDS) -> None:
+    """Cancel `tasks` and return when all have ended; what they end with is nobody's.
+
+    A cancellation that arrives in the moment in which what a task waits for is done can get lost in the code between (wait_for of
+    Python 3.11, clients of servers that have just gone). So who has not ended is cancelled again, every `again` seconds. After
+    CANCELS of them it is left behind, with an error in the log: what is to stop stops.
+    """
+    waiting = {task for task in tasks if not task.done()}
+    for _ in range(CANCELS):
+        if not waiting:
+            return
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=again)
+    for task in waiting:
+        where = [f"{frame.f_code.co_filename}:{frame.f_lineno}" for frame in task.get_stack()]
+        structlog.get_logger().error("cancelled_task_goes_on", task=task.get_name(), where=where)

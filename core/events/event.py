@@ -1,0 +1,83 @@
+"""An event, its envelope as it travels, and the channels that it belongs to."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import orjson
+
+from core.clock import rfc3339
+
+SOURCE = "aimatrix"
+# An envelope over this many bytes travels as {id, version, href, truncated}; the log keeps all of it.
+TRAVEL_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event on its way into the outbox; `channel` is the narrowest that it belongs to."""
+
+    id: UUID
+    type: str
+    subject: str
+    channel: str
+    time: datetime
+    envelope: str
+    short: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event of the log with its position; `envelope` is what travels (the short form where there is one)."""
+
+    position: int
+    channel: str
+    envelope: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """Where an organisation's log ends: `position` is the last one, 0 of an empty log."""
+
+    epoch: str
+    position: int
+
+
+class Publisher(Protocol):
+    """Carries entries of the log to the nodes. Implemented in rooms/, called by the relay."""
+
+    async def publish(self, org_id: UUID, epoch: str, entries: list[Entry]) -> None:
+        """Publish entries, in position order. Entries that were published before are ignored, not repeated."""
+        ...
+
+
+def channel_of(subject: str) -> str:
+    """Return the narrowest channel of a subject: `agents/<id>` belongs to `agents:<id>`, and so to `agents`."""
+    return subject.replace("/", ":", 1)
+
+
+def namespace_of(channel: str) -> str:
+    """Return the channel that holds all of a kind: `agents` for `agents:<id>`."""
+    return channel.partition(":")[0]
+
+
+def new_event(
+    *,
+    event_id: UUID,
+    type: str,
+    subject: str,
+    time: datetime,
+    data: str,
+    short: str | None,
+    channel: str | None = None,
+) -> NewEvent:
+    """Build an event; `data` is JSON text, `short` what stands for it when the envelope is too large to travel."""
+    head = orjson.dumps(
+        {"id": str(event_id), "type": type, "source": SOURCE, "subject": subject, "time": rfc3339(time)}
+    ).decode()[:-1]
+    envelope = f'{head},"data":{data}}}'
+    short_envelope = None
+    if len(envelope.encode()) > TRAVEL_BYTES:
+        short_envelope = f'{head},"data":{short or "null"}}}'
+    return NewEvent(event_id, type, subject, channel or channel_of(subject), time, envelope, short_envelope)

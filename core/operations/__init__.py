@@ -1,0 +1,1 @@
+"""Operations: declared once, run in one way, reached through every door."""

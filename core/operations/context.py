@@ -1,0 +1,57 @@
+"""What a handler is given: who calls, the database, and a place for its events."""
+
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from core.auth.caller import Caller
+from core.store.statements import Statements
+
+
+class Context(Protocol):
+    """Frozen; made by the runner for one run of one operation."""
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """The request's id, as the caller was told."""
+        ...
+
+    @property
+    def now(self) -> datetime:
+        """The moment of this run (UTC); every time that the run writes is this one."""
+        ...
+
+    @property
+    def deadline(self) -> float:
+        """Monotonic seconds at which the caller stops waiting."""
+        ...
+
+    @property
+    def db(self) -> Statements:
+        """The open transaction, or for a read operation statements by themselves; RuntimeError where there is neither."""
+        ...
+
+    async def look_up(self, query: str, id: UUID) -> Any:
+        """Return the row of `id`, None where there is none; where `db` is in a transaction, as that sees it.
+
+        `$1` of `query` is an array of ids, and the first column is the id: reads of one moment share a statement.
+        """
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Statements]:
+        """Open one step's transaction; only for operations with `transaction="none"`."""
+        ...
+
+    def emit(self, type: str, subject: str, data: str, *, short: str | None = None) -> UUID:
+        """Collect an event for the log; it is written with the transaction. Returns its id.
+
+        `data` is JSON text; `short` replaces it in what travels when the envelope is over 32 KiB. RuntimeError outside a
+        transaction. Whoever emits for a subject holds its row, or `hold_subject`.
+        """
+        ...

@@ -1,0 +1,97 @@
+"""Turning a caller's input into an operation's model, and what is wrong with it into the catalogue's details."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from core.errors import Detail, HubError
+
+# Of an input, itself counted. Many clients cannot read deeper JSON; orjson and pydantic cannot write it from 255 on.
+MOST_LEVELS = 64
+_HOLDERS = frozenset((dict, list))
+
+_MISSING = frozenset({"missing"})
+_OUT_OF_RANGE = (
+    "greater_than",
+    "less_than",
+    "too_long",
+    "too_short",
+    "string_too",
+    "bytes_too",
+    "multiple_of",
+    "finite_number",
+    "int_parsing_size",
+    "out_of_range",
+)
+
+
+def validated(model: type[BaseModel], data: Mapping[str, Any]) -> BaseModel:
+    """Return `data` as a `model`; raises HubError VALIDATION_ERROR with every error at once."""
+    _check_depth(data)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def invalid(error: ValidationError) -> HubError:
+    """Return the refusal that lists all that pydantic found."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return HubError(
+        "VALIDATION_ERROR",
+        details=[Detail(field_path(item["loc"]), _code(item["type"]), _message(item["msg"])) for item in found],
+    )
+
+
+def _check_depth(data: Mapping[str, Any]) -> None:
+    deep = [name for name, value in _fields(data) if type(value) in _HOLDERS and _is_deep(value)]
+    if deep:
+        message = f"At most {MOST_LEVELS} levels of nesting are taken"
+        raise HubError("VALIDATION_ERROR", details=[Detail(name, "VALUE_OUT_OF_RANGE", message) for name in deep])
+
+
+def _fields(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in data.items():
+        if name == "body" and isinstance(value, dict):
+            yield from value.items()
+        else:
+            yield name, value
+
+
+def _is_deep(value: Any) -> bool:
+    """Tell whether a field with `value` has over MOST_LEVELS levels, without recursing."""
+    level = [value]
+    for _ in range(MOST_LEVELS - 1):
+        level = [
+            item
+            for holder in level
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+            if type(item) in _HOLDERS  # a third of the time of isinstance, a hundred thousand times
+        ]
+        if not level:
+            return False
+    return True
+
+
+def field_path(location: Sequence[int | str]) -> str:
+    """Write a location as callers know the field: `capabilities[2].name`. What holds the body is left out."""
+    path = ""
+    for step in location[1:] if location and location[0] == "body" and len(location) > 1 else location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            path += f".{step}" if path else step
+    return path
+
+
+def _code(kind: str) -> str:
+    if kind in _MISSING:
+        return "MISSING_REQUIRED_FIELD"
+    if any(part in kind for part in _OUT_OF_RANGE):
+        return "VALUE_OUT_OF_RANGE"
+    return "INVALID_FORMAT"
+
+
+def _message(text: str) -> str:
+    return text.removeprefix("Value error, ")

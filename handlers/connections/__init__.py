@@ -1,0 +1,1 @@
+"""Open streams of an organisation."""

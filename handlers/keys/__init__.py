@@ -1,0 +1,1 @@
+"""API keys: made, changed, rotated and revoked by those who may."""

@@ -1,0 +1,1 @@
+"""Knowledge bases: records and documents that questions are answered from."""

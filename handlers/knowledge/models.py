@@ -1,0 +1,41 @@
+"""A knowledge base as clients write it."""
+
+from typing import Any
+
+from pydantic import ConfigDict, Field, JsonValue
+
+from handlers.resources.models import Body, Metadata, Name, Slug, Text
+
+_RECORDS: list[JsonValue] = [{"type": "object"}, {"type": "array", "items": {}}]
+
+
+class KnowledgeBody(Body):
+    """A knowledge base: with `data` it holds that one record, `sources` name what clients upload or the hub fetches.
+
+    A record needs no name: its own `name` is taken, else its type.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["name"], "properties": {"name": {"type": "string"}}},
+                {"required": ["data"], "properties": {"data": {"anyOf": _RECORDS}}},
+            ],
+            "examples": [
+                {
+                    "name": "Product Documentation",
+                    "type": "documentation",
+                    "sources": ["docs/**/*.md"],
+                    "metadata": {"team": "docs"},
+                }
+            ],
+        }
+    )
+
+    name: Name | None = None
+    type: Slug = "documentation"
+    status: Slug = "active"
+    source: Text | None = None
+    sources: list[Text] = Field(default=[], max_length=1000)
+    data: dict[str, Any] | list[Any] | None = None
+    metadata: Metadata = Field(default_factory=dict[str, Any])

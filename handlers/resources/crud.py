@@ -1,0 +1,174 @@
+"""List, create, get, replace, update and delete, the same for every kind of resource.
+
+A change holds the resource's row, writes the next version with its history, and emits the event with the whole resource as GET
+answers it. The document's text is made once: it is stored, put into the event, and sent.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Generic, NoReturn, TypeVar
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel
+
+from core.clock import rfc3339
+from core.errors import HubError
+from core.ids import new_id, parse_id
+from core.operations.context import Context
+from core.operations.operation import Operation
+from core.operations.results import Deleted, Document, Page
+from core.operations.validation import validated
+from handlers.resources.etag import matches
+from handlers.resources.listing import Listing
+from handlers.resources.merge import merge_patch
+from handlers.resources.models import Body, ChangeInput, DeleteInput, GetInput, ListInput
+from handlers.resources.search import searchable
+from handlers.resources.shown import change, shown
+from handlers.resources.store import MOST_DOCUMENT_BYTES, ResourceStore, Row
+
+# What the hub writes itself: a client that sends a resource back as it got it may leave them in.
+OWN_FIELDS = frozenset({"id", "created_at", "updated_at", "version"})
+
+BodyType = TypeVar("BodyType", bound=Body)
+
+
+class Resource(ABC, Generic[BodyType]):
+    """One kind of resource; `kind` is the plural of paths and channels, `event` the singular of event types."""
+
+    kind: str
+    event: str
+    body: type[BodyType]
+    changed: Mapping[str, Any] = {"status": "paused"}  # an example of a change
+
+    def __init__(self) -> None:
+        self._store = ResourceStore(self.kind)
+        self._listing = Listing(self.kind, OWN_FIELDS | self.body.model_fields.keys())
+
+    def operations(self) -> list[Operation]:
+        """Return the operations that every kind has, described; a kind with more adds its own."""
+        name = self.event.capitalize()
+        one = shown(name, self.body)
+        bodies = {"replace": self.body, "update": change(f"{name}Change", self.body, self.changed)}
+        return [
+            replace(
+                each,
+                summary=(each.handler.__doc__ or "").partition("\n")[0],
+                shows=None if each.result is Deleted else one,
+                body=bodies.get(each.name.partition(".")[2]),
+            )
+            for each in self._declared()
+        ]
+
+    def _declared(self) -> list[Operation]:
+        read, write = f"read:{self.kind}", f"write:{self.kind}"
+        kind, body = self.kind, self.body
+        return [
+            Operation(f"{kind}.list", read, "read", ListInput, Page, self.list),
+            Operation(f"{kind}.create", write, "write", body, Document, self.create),
+            Operation(f"{kind}.get", read, "read", GetInput, Document, self.get),
+            Operation(f"{kind}.replace", write, "write", ChangeInput, Document, self.replace, repeatable=True),
+            Operation(f"{kind}.update", write, "write", ChangeInput, Document, self.update),
+            Operation(f"{kind}.delete", write, "write", DeleteInput, Deleted, self.delete, repeatable=True),
+        ]
+
+    @abstractmethod
+    def describe(self, body: BodyType) -> tuple[str, str, str]:
+        """Return name, type and status of a body, as lists filter and sort by."""
+
+    def searched(self, fields: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the values whose strings `q=` searches beside name and type."""
+        return fields.get("data"), fields.get("metadata")
+
+    async def list(self, ctx: Context, wanted: ListInput) -> Page:
+        """List resources, newest first, or best match first, or as `sort` says."""
+        return await self._listing.list(ctx.db, wanted, ctx.caller.resource_ids)
+
+    async def get(self, ctx: Context, wanted: GetInput) -> Document:
+        """Get one resource."""
+        found = await self._store.find(ctx, self._permitted(ctx, wanted.id))
+        if found is None:
+            self._missing()
+        return found
+
+    async def create(self, ctx: Context, new: BodyType) -> Document:
+        """Create a resource."""
+        if ctx.caller.resource_ids is not None:
+            raise HubError("FORBIDDEN", "This credential is for existing resources only")
+        id = new_id()
+        document, row = self._write(id, 1, new, rfc3339(ctx.now), ctx)
+        await self._store.insert(ctx.db, row, self._emit(ctx, "created", document))
+        return document
+
+    async def replace(self, ctx: Context, change: ChangeInput) -> Document:
+        """Replace a resource: what the body leaves out goes back to its default."""
+        return await self._change(ctx, change, keep=False)
+
+    async def update(self, ctx: Context, change: ChangeInput) -> Document:
+        """Change some fields of a resource by JSON Merge Patch (RFC 7396)."""
+        return await self._change(ctx, change, keep=True)
+
+    async def delete(self, ctx: Context, gone: DeleteInput) -> Deleted:
+        """Delete a resource; its history and its events stay."""
+        id = self._permitted(ctx, gone.id)
+        held = await self._hold(ctx, id, gone.if_match)
+        data = orjson.dumps({"id": str(id), "version": held["version"]}).decode()
+        event_id = ctx.emit(f"{self.event}.deleted", f"{self.kind}/{id}", data)
+        await self._store.remove(ctx.db, id, event_id, ctx.now)
+        return Deleted(self.kind, id, held["version"])
+
+    async def _change(self, ctx: Context, change: ChangeInput, *, keep: bool) -> Document:
+        id = self._permitted(ctx, change.id)
+        held = await self._hold(ctx, id, change.if_match)
+        before = orjson.loads(held["document"])
+        fields: Any = {name: value for name, value in change.body.items() if name not in OWN_FIELDS}
+        if keep:
+            fields = merge_patch({name: value for name, value in before.items() if name not in OWN_FIELDS}, fields)
+        body = self._validated(fields)
+        document, row = self._write(id, held["version"] + 1, body, before["created_at"], ctx)
+        await self._store.change(ctx.db, row, self._emit(ctx, "updated", document))
+        return document
+
+    async def _hold(self, ctx: Context, id: UUID, if_match: str | None) -> Any:
+        held = await self._store.hold(ctx.db, id)
+        if held is None:
+            self._missing()
+        if if_match is not None and not matches(if_match, held["version"]):
+            raise HubError("PRECONDITION_FAILED", f"The current version is {held['version']}")
+        return held
+
+    def _validated(self, fields: Mapping[str, Any]) -> BodyType:
+        body: BaseModel = validated(self.body, fields)
+        assert isinstance(body, self.body)  # noqa: S101 - tells the type checker what validated() made
+        return body
+
+    def _write(self, id: UUID, version: int, body: BodyType, created_at: str, ctx: Context) -> tuple[Document, Row]:
+        name, type, status = self.describe(body)
+        fields = body.model_dump(mode="json")
+        fields |= {"name": name}
+        written = orjson.dumps(
+            {"id": str(id), **fields, "created_at": created_at, "updated_at": rfc3339(ctx.now), "version": version}
+        )
+        if len(written) > MOST_DOCUMENT_BYTES:
+            most = MOST_DOCUMENT_BYTES >> 10
+            raise HubError("PAYLOAD_TOO_LARGE", f"A {self.event} has at most {most} KiB; with this it would have more")
+        document = written.decode()
+        search = searchable(name, type, *self.searched(fields))
+        row = Row(id, version, name, type, status, ctx.now, document, search)
+        return Document(self.kind, id, version, ctx.now, document), row
+
+    def _emit(self, ctx: Context, what: str, document: Document) -> UUID:
+        subject = f"{self.kind}/{document.id}"
+        short = {"id": str(document.id), "version": document.version, "href": f"/v2/{subject}", "truncated": True}
+        return ctx.emit(f"{self.event}.{what}", subject, document.body, short=orjson.dumps(short).decode())
+
+    def _permitted(self, ctx: Context, text: str) -> UUID:
+        id = parse_id(text)
+        # A resource that the caller may not see does not exist for it.
+        if id is None or not ctx.caller.may_touch(id):
+            self._missing()
+        return id
+
+    def _missing(self) -> NoReturn:
+        raise HubError("RESOURCE_NOT_FOUND", f"There is no {self.event} with this id")

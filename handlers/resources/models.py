@@ -1,0 +1,70 @@
+"""Inputs that all resources share. The body of a resource is its own folder's matter."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+from handlers.described import WITHOUT_NUL, Described
+from handlers.lists.models import Names, Phrase, Sorted, Word
+
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def _no_nul(text: str) -> str:
+    # PostgreSQL's text cannot hold it.
+    if "\x00" in text:
+        raise ValueError("NUL characters are not allowed")
+    return text
+
+
+def _is_slug(text: str) -> str:
+    if _SLUG.fullmatch(text) is None:
+        raise ValueError("1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
+    return text
+
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_no_nul),
+    Described("pattern", r"^[^\u0000]*[^\s\u0000][^\u0000]*$"),
+]
+Slug = Annotated[str, AfterValidator(_is_slug), Described("pattern", f"^{_SLUG.pattern}$")]
+Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_no_nul), WITHOUT_NUL]
+Metadata = dict[str, Any]
+
+
+class Body(BaseModel):
+    """A resource's body as a client sends it; strict in types, and a name that it does not have is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ListInput(Sorted):
+    """A part of a list: sorted, filtered, of each resource all or some `fields`; `q` asks for every one of its words."""
+
+    fields: Names | None = None
+    type: Word | None = None
+    status: Word | None = None
+    q: Phrase | None = None
+
+
+class GetInput(BaseModel):
+    """One resource by its id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+
+
+class DeleteInput(GetInput):
+    """One resource to remove; `if_match` is the raw If-Match value that must name its version."""
+
+    if_match: str | None = None
+
+
+class ChangeInput(DeleteInput):
+    """One resource to replace or to patch, with the fields that were sent."""
+
+    body: dict[str, Any]

@@ -1,0 +1,81 @@
+"""Documents in PostgreSQL: the statements of one kind of resource."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from core.operations.context import Context
+from core.operations.results import Document
+from core.store.queries import load_queries
+from core.store.statements import Statements
+
+# As GET answers it: a body of 1 MiB, and what the hub adds. Without a bound, changes by PATCH would let it grow for ever.
+MOST_DOCUMENT_BYTES = 1024 * 1024 + 64 * 1024
+
+SQL = load_queries(Path(__file__).with_name("queries.sql"))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a version of a resource is written with."""
+
+    id: UUID
+    version: int
+    name: str
+    type: str
+    status: str
+    time: datetime
+    document: str
+    search: str
+
+
+class ResourceStore:
+    """Reads and writes the resources of one kind; `kind` names the table."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._sql = {name: text.replace("{table}", kind) for name, text in SQL.items()}
+
+    async def insert(self, db: Statements, row: Row, event_id: UUID) -> None:
+        """Write a new resource with its first version."""
+        await db.execute(
+            self._sql["insert"],
+            row.id,
+            row.name,
+            row.type,
+            row.status,
+            row.time,
+            row.document,
+            row.search,
+            event_id,
+        )
+
+    async def find(self, ctx: Context, id: UUID) -> Document | None:
+        """Return a resource as it is, None where the organisation has none of this id."""
+        row = await ctx.look_up(self._sql["find"], id)
+        return Document(self._kind, id, row["version"], row["updated_at"], row["document"]) if row else None
+
+    async def hold(self, db: Statements, id: UUID) -> Any:
+        """Lock a resource for this transaction; returns its version, created_at and document, or None."""
+        return await db.fetchrow(self._sql["hold"], id)
+
+    async def change(self, db: Statements, row: Row, event_id: UUID) -> None:
+        """Write the next version of a resource that is held."""
+        await db.execute(
+            self._sql["change"],
+            row.id,
+            row.version,
+            row.name,
+            row.type,
+            row.status,
+            row.time,
+            row.document,
+            row.search,
+            event_id,
+        )
+
+    async def remove(self, db: Statements, id: UUID, event_id: UUID, time: datetime) -> None:
+        """Remove a resource that is held; its history stays."""
+        await db.execute(self._sql["remove"], id, event_id, time)

@@ -1,0 +1,1 @@
+"""Tickets that open one stream."""

@@ -1,0 +1,1 @@
+"""Tokens that the hub signs, for a customer's own users."""

@@ -1,0 +1,1 @@
+"""Digital twins: the state of something real, kept live."""

@@ -1,0 +1,1 @@
+"""The hub: the process, its HTTP server and the stream."""

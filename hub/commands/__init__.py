@@ -1,0 +1,1 @@
+"""The commands of `python -m hub`, one file each."""

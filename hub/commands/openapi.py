@@ -1,0 +1,55 @@
+"""`python -m hub openapi`: print the document that `/openapi.json` serves. No engine is asked: operations are only looked at."""
+
+import argparse
+from collections.abc import Mapping
+from uuid import UUID
+
+import orjson
+
+from core.auth.signing import SigningKeys, TokenIssuer
+from core.auth.tickets import Tickets
+from core.clock import SystemClock
+from core.operations.operation import Registry
+from core.settings import Settings
+from core.store.database import Database
+from core.store.redis import connect_redis
+from handlers.connections.operations import Connections, Found
+from handlers.keys.operations import Keys
+from handlers.tickets.operations import StreamTickets
+from handlers.tokens.operations import Tokens
+from hub.main import registry
+from rest.door import VERSIONS as API_VERSIONS
+from rest.openapi.door import documents
+
+VERSIONS = ("3.1", "3.0")
+_NOWHERE = "postgresql://nobody@/none?host=/nowhere"
+_NOWHERE_REDIS = "unix:///nowhere/redis"
+
+
+async def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print it, indented, with the versions that the settings have on."""
+    served = [version for version in API_VERSIONS if settings.v1 or version.name != "v1"]
+    found = documents(_unconnected(), served)[arguments.version]
+    print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())  # noqa: T201 - what the command is for
+    return 0
+
+
+def _unconnected() -> Registry:
+    clock = SystemClock()
+    database, redis = Database(_NOWHERE, role=None), connect_redis(_NOWHERE_REDIS)
+    issuer = TokenIssuer(SigningKeys(database, _NOWHERE, "", clock), name="", audience="")
+    kinds = (Keys(""), Tokens(issuer), StreamTickets(Tickets(redis, "", clock)), Connections(_NoStreams()))
+    return registry(operation for kind in kinds for operation in kind.operations())
+
+
+class _NoStreams:
+    """A directory without streams."""
+
+    async def list(self, org_id: UUID, filters: Mapping[str, str], first: int) -> Found:
+        return Found([], 0, is_whole=True)
+
+    async def find(self, org_id: UUID, id: str) -> None:
+        return None
+
+    async def end(self, org_id: UUID, id: str) -> bool:
+        return False

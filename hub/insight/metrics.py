@@ -1,0 +1,247 @@
+"""Metrics of one node, in Prometheus' form, made from plain integers when somebody asks: nothing here is on the way of an event."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from core.auth.permits import Counts as RateCounts
+from core.events.relay import Relay
+from core.histogram import Histogram
+from core.operations.audit import AuditTrail
+from core.operations.timings import Timings
+from core.store.database import Database
+from hub.insight.loop_lag import LoopLag
+from hub.insight.merged import Part, merged
+from hub.insight.sockets import Sockets
+from hub.nodes import Nodes
+from hub.stream.codes import SLOW_READER
+from hub.stream.counts import StreamCounts
+from rooms.feed import Feeds
+
+Counts = dict[tuple[str, ...], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The objects that count."""
+
+    sockets: Sockets
+    streams: StreamCounts
+    feeds: Feeds
+    relay: Relay
+    database: Database
+    trail: AuditTrail
+    limits: RateCounts
+    timings: Timings
+    lag: LoopLag
+    nodes: Nodes
+    pauses: Mapping[str, Histogram]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A worker's place: whether the one that accepts there has answered, and how many were started there."""
+
+    worker: int
+    is_up: bool
+    starts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What all workers of one address counted, and their places."""
+
+    parts: Sequence[Part]
+    places: Sequence[Place]
+
+
+class Siblings(Protocol):
+    """The workers beside this one."""
+
+    def collect_by(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        """Tell the others, when they ask, what `collect` returns."""
+        ...
+
+    async def counted(self) -> Family:
+        """Return what all counted, this one too. Raises SERVICE_UNAVAILABLE where that cannot be known."""
+        ...
+
+
+class Metrics:
+    """The metrics of a node, with a registry of their own: two nodes in one process do not mix.
+
+    Where the node is one of several workers, those of all of them.
+    """
+
+    def __init__(self, sources: Sources, siblings: Siblings | None = None) -> None:
+        self._siblings = siblings
+        self._registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._registry.register(_Node(sources))
+        if siblings is not None:
+            siblings.collect_by(self._registry.collect)
+
+    async def rendered(self, accept: str) -> tuple[bytes, str]:
+        """Return the metrics in the form that an `Accept` header asks for, and its media type."""
+        encode, content_type = choose_encoder(accept)
+        if self._siblings is None:
+            return encode(self._registry), content_type
+        all_of_them = CollectorRegistry()
+        all_of_them.register(_Merged(await self._siblings.counted()))
+        return encode(all_of_them), content_type
+
+
+class _Merged(Collector):
+    def __init__(self, family: Family) -> None:
+        self._family = family
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        places = self._family.places
+        up: Counts = {(str(each.worker),): int(each.is_up) for each in places}
+        starts: Counts = {(str(each.worker),): each.starts for each in places}
+        yield _gauge("hub_worker_up", "Whether the worker that accepts in this place answers.", up, "worker")
+        yield _counter("hub_worker_starts", "Workers started in this place.", starts, "worker")
+        yield from merged(self._family.parts).metrics()
+
+
+class _Node(Collector):
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # nothing is collected to find out the names
+
+    def collect(self) -> Iterable[Metric]:
+        yield _gauge(
+            "hub_node_info", "The node and its release.", {(self._sources.nodes.node, _release()): 1}, "node", "release"
+        )
+        yield _gauge("hub_nodes", "Nodes that live, as this one saw last.", {(): len(self._sources.nodes.living)})
+        yield from self._streams()
+        yield from self._feeds()
+        yield from self._writes()
+        yield from self._limits()
+        yield _histogram(
+            "hub_loop_lag_seconds", "How late the event loop was, each 100 ms.", {(): self._sources.lag.histogram}
+        )
+        pauses = {(generation,): each for generation, each in self._sources.pauses.items()}
+        if pauses:
+            yield _histogram(
+                "hub_gc_pause_seconds", "Runs of the garbage collector: nothing else goes on.", pauses, "generation"
+            )
+        runs = self._sources.timings.by_operation
+        yield _histogram("hub_operation_seconds", "Runs of operations.", runs, "operation", "outcome")
+
+    def _streams(self) -> Iterable[Metric]:
+        counts, sockets = self._sources.streams, list(self._sources.sockets())
+        yield _gauge("hub_connections", "Open streams.", {(): len(sockets)})
+        waiting = sum(socket.outbound.waiting_bytes for socket in sockets)
+        yield _gauge("hub_connections_waiting_bytes", "Bytes that wait for clients to read.", {(): waiting})
+        yield _counter("hub_connections_opened", "Streams opened.", {(): counts.opened})
+        closed = {(str(code or "client"),): count for code, count in counts.closed.items()}
+        yield _counter("hub_connections_closed", "Streams ended, by the hub's close code.", closed, "code")
+        yield _counter(
+            "hub_slow_readers_cut",
+            "Streams cut since the client read too slowly.",
+            {(): counts.closed[SLOW_READER.code]},
+        )
+        yield _gauge(
+            "hub_handshakes_waiting", "Streams that wait for their turn to open.", {(): counts.handshakes_waiting}
+        )
+        yield _counter("hub_handshakes_refused", "Streams refused for the moment.", {(): counts.handshakes_refused})
+        yield _counter("hub_silent_clients", "Streams given up since nothing came of the client.", {(): counts.silent})
+        yield _counter("hub_frames_received", "Frames of clients.", {(): counts.frames_in})
+        yield _counter("hub_bytes_received", "Payload bytes of clients.", {(): counts.bytes_in})
+        yield _counter("hub_frames_refused", "Frames of clients answered with an error.", {(): counts.refused})
+        yield _counter("hub_deliveries", "Event frames written by the fan-out.", {(): counts.deliveries})
+        yield _counter("hub_frames_sent", "Frames written to clients.", {(): counts.frames_out})
+        yield _counter("hub_bytes_sent", "Bytes written to clients.", {(): counts.bytes_out})
+        yield _counter("hub_compressions", "Events and frames compressed.", {(): counts.compressions})
+        yield _counter(
+            "hub_recoveries", "Channels brought up to date, by where from.", _by_one(counts.recoveries), "source"
+        )
+        yield _counter(
+            "hub_resets", "Channels told that events are missing, by reason.", _by_one(counts.resets), "reason"
+        )
+
+    def _feeds(self) -> Iterable[Metric]:
+        feeds = self._sources.feeds
+        present = feeds.present
+        yield _gauge(
+            "hub_redis_connected", "Whether the pub/sub connection to Redis stands.", {(): int(feeds.connected)}
+        )
+        yield _gauge("hub_feeds", "Organisations that are present.", {(): len(present)})
+        behind = max((feed.behind for feed in present), default=0)
+        yield _gauge(
+            "hub_feed_positions_behind", "Positions known to be missing, in the feed that lacks most.", {(): behind}
+        )
+        held = sum(feed.held for feed in present)
+        yield _gauge("hub_feed_messages_held", "Messages that wait for a gap to be filled.", {(): held})
+        filled = {("tail",): feeds.counts.filled_from_tail, ("log",): feeds.counts.filled_from_log}
+        yield _counter("hub_feed_gaps_filled", "Pages of missing entries, by where from.", filled, "source")
+        yield _counter("hub_feed_resets", "New lives of a log, by reason.", _by_one(feeds.counts.resets), "reason")
+
+    def _writes(self) -> Iterable[Metric]:
+        relay, database = self._sources.relay, self._sources.database
+        yield _gauge("hub_relay_shards_held", "Shards that this node relays.", {(): len(relay.held)})
+        yield _gauge("hub_relay_behind", "Whether Redis lacks what this node has moved.", {(): int(relay.behind)})
+        yield _counter("hub_relay_moved", "Events moved from the outbox into the log.", {(): relay.moved})
+        yield _counter("hub_relay_published", "Events published to the feeds.", {(): relay.published})
+        connections = {("used",): database.in_use, ("idle",): database.free}
+        yield _gauge("hub_database_connections", "Connections of the pool.", connections, "state")
+        yield _gauge("hub_database_waiting", "Requests that wait for a connection.", {(): database.waiting})
+        yield _counter(
+            "hub_audit_lost", "Audit entries of reads and refusals that were lost.", {(): self._sources.trail.lost}
+        )
+
+    def _limits(self) -> Iterable[Metric]:
+        counts = self._sources.limits
+        yield _counter("hub_rate_limit_granted", "Requests that the limit let pass.", {(): counts.granted})
+        yield _counter("hub_rate_limit_refused", "Requests over the limit.", {(): counts.refused})
+        yield _counter(
+            "hub_rate_limit_grace", "Requests over the limit that could still be answered 304.", {(): counts.grace}
+        )
+        yield _counter(
+            "hub_rate_limit_local", "Requests of those that this node decided on without Redis.", {(): counts.alone}
+        )
+
+
+def _gauge(name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for named, value in values.items():
+        family.add_metric(named, value)
+    return family
+
+
+def _counter(name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for named, value in values.items():
+        family.add_metric(named, value)
+    return family
+
+
+def _histogram(name: str, text: str, values: Mapping[tuple[str, ...], Histogram], *labels: str) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for named, histogram in list(values.items()):
+        family.add_metric(named, histogram.cumulative(), histogram.total)
+    return family
+
+
+def _by_one(counts: Mapping[str, int]) -> dict[tuple[str, ...], float]:
+    return {(name,): count for name, count in counts.items()}
+
+
+def _release() -> str:
+    try:
+        return version("aimatrix-hub")
+    except PackageNotFoundError:  # run from a checkout
+        return "checkout"

@@ -1,0 +1,267 @@
+"""The one place that wires everything: settings in, a node out. Everything gets what it needs here, by constructor."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from aiohttp import web
+
+from core.auth.limiter import Limiter
+from core.auth.signing import ensure_signing_key
+from core.clock import Clock
+from core.deadline import end_tasks
+from core.errors import HubError
+from core.events.epoch import settle_epoch
+from core.events.log import LogReader
+from core.events.relay import Relay
+from core.histogram import Histogram
+from core.ids import new_id
+from core.operations.audit import AuditTrail
+from core.operations.housekeeping import Housekeeping
+from core.operations.idempotency import IdempotencyKeys
+from core.operations.operation import Operation, Registry
+from core.operations.runner import Runner
+from core.settings import Settings
+from core.store.database import Database
+from core.store.migrate import installation_secret, migrate
+from core.store.pubsub import PubSub
+from core.store.redis import Redis, connect_redis
+from handlers.agents.operations import Agents
+from handlers.knowledge.operations import Knowledge
+from handlers.twins.operations import Twins
+from hub.background import Background
+from hub.credentials import credentials_of
+from hub.engines import Addresses, engines_of
+from hub.entrance import add_rules, health_of, tls_of
+from hub.first_key import ensure_first_key
+from hub.guide import GuideDoor
+from hub.insight.metrics import Siblings
+from hub.insight.parts import Insight
+from hub.key_set import KeySetDoor
+from hub.pokes import CHANNEL, Pokes
+from hub.server import PageDoor, Server
+from hub.stream.asyncapi import AsyncApiDoor
+from hub.stream.calls import Operations
+from hub.stream.door import StreamDoor
+from hub.stream.fanout import Fanout
+from hub.stream.settings import stream_settings
+from rest.door import RestDoor
+from rest.v1 import V1
+from rooms.feed import Feeds
+from rooms.live import LiveRooms
+from rooms.live_store import LiveStore
+from rooms.tail import Tails
+
+MAX_BODY = 1024 * 1024
+WEB = Path(__file__).parent.parent / "web"
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def registry(more: Iterable[Operation] = ()) -> Registry:
+    """Return the operations on resources, and those that are handed in, which need parts of a running node."""
+    resources = (operation for resource in (Agents(), Knowledge(), Twins()) for operation in resource.operations())
+    return Registry.of((*resources, *more))
+
+
+class Door(Protocol):
+    """What adds its paths to the application."""
+
+    def add_to(self, app: web.Application) -> None:
+        """Add them."""
+        ...
+
+
+class Runs(Protocol):
+    """What works beside the others until it is cancelled."""
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Work."""
+        ...
+
+
+class Hub:
+    """One node. `start()`, then `stop()`; `on_death` hears when the node cannot go on.
+
+    `sockets` that listen already are taken instead of the settings' address; `siblings` are the other workers; `pauses` are the
+    garbage collector's, by generation.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        on_death: Callable[[str], None],
+        *,
+        sockets: Sequence[socket.socket] = (),
+        siblings: Siblings | None = None,
+        pauses: Mapping[str, Histogram] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._siblings = siblings
+        self._pauses = pauses or {}
+        self._clock = clock
+        self._background = Background(on_death)
+        self._stack = AsyncExitStack()
+        self._ready = False
+        # Its name among the nodes of this hub; another with each start.
+        self.node = str(new_id())
+        self._log = structlog.get_logger()
+        self.url = ""
+        self.key_file: Path | None = None
+
+    async def start(self) -> None:
+        """Bring everything up, and listen; raises what a start can fail by, with nothing left running."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def stop(self, *, linger: float = 0.0) -> None:
+        """Drain: say so, accept no more, give the relay's locks back, hand out slots, then end.
+
+        Where others accept on the same address, `linger` is for how many seconds connections without a stream are kept for their
+        next request, upon whose answer they are closed.
+        """
+        self._ready = False
+        self._server.shut()
+        self._insight.end_traces()
+        await self._stop_relay()
+        await asyncio.gather(
+            self._stream.drain(self._clock.monotonic() + self._settings.drain),
+            self._server.empty(self._clock, linger),
+        )
+        await self._server.close(within=self._settings.drain)
+        await self._close()
+
+    async def _start(self) -> None:
+        addresses = await self._stack.enter_async_context(engines_of(self._settings))
+        await migrate(addresses.database_url)
+        secret = self._settings.secret or await installation_secret(addresses.database_url)
+        await ensure_signing_key(addresses.database_url, secret)
+        if addresses.embedded:
+            self.key_file = await ensure_first_key(addresses.database_url, secret, self._settings.data)
+        await self._wire(addresses, secret)
+        self.url = await self._server.listen(self._settings.host, self._settings.port, self._sockets)
+        self._ready = True
+
+    async def _wire(self, addresses: Addresses, secret: str) -> None:
+        settings, clock, stack = self._settings, self._clock, self._stack
+        database = Database(addresses.database_url, role="hub_app")
+        await database.open()
+        stack.push_async_callback(database.close)
+        redis = connect_redis(addresses.redis_url)
+        stack.push_async_callback(redis.aclose)
+        tails = Tails(redis)
+        await settle_epoch(addresses.database_url, tails.tops)
+
+        self._relay = Relay(addresses.database_url, tails, clock)
+        pokes = Pokes(self._relay, redis, clock)
+        stack.push_async_callback(pokes.close)
+        trail = AuditTrail(addresses.database_url, clock)
+        stack.push_async_callback(trail.close)
+        credentials = await credentials_of(settings, addresses, database, redis, secret, clock, node=self.node)
+        stack.push_async_callback(credentials.close)
+        log = LogReader(database)
+        fanout = Fanout(settings.fanout_slice)
+        feeds = Feeds(addresses.redis_url, tails=tails, log=log, clock=clock, sink=fanout)
+        live = LiveRooms(LiveStore(redis), switch=feeds.switch, clock=clock, sink=fanout)
+        self._insight = Insight(redis, feeds, clock, node=self.node, sockets=lambda: self._stream.sockets)
+        operations = registry((*credentials.operations(), *self._insight.operations()))
+        limits = await self._begin_limiting(addresses.redis_url, redis)
+        runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
+        authenticator = credentials.authenticator
+        off = () if settings.v1 else (V1,)
+        rest = RestDoor(runner, operations, authenticator, clock, lambda: self._ready, off)
+
+        def render(request: web.Request, error: HubError) -> web.Response:
+            return rest.error_response(error, rest.request_id_of(request))
+
+        self._stream = StreamDoor(
+            feeds=feeds,
+            log=log,
+            fanout=fanout,
+            live=live,
+            authenticator=authenticator,
+            tickets=credentials.tickets,
+            seats=credentials.seats,
+            operations=Operations(runner, operations),
+            clock=clock,
+            render=render,
+            public_url=settings.public_url,
+            origins=settings.origins,
+            returns_per_second=settings.returns_per_second,
+            settings=stream_settings(settings),
+        )
+        counted = (fanout.counts, self._relay, database, trail, limits.counts, self._pauses, self._siblings)
+        insight = self._insight.door(self._insight.metrics(*counted), authenticator, trail, render, rest.request_id_of)
+        key_set = KeySetDoor(credentials.keys.key_set, render)
+        app = self._application(key_set, insight, health_of(database, redis, feeds, clock), rest)
+        add_rules(app, settings, render)
+        self._server = Server(app, rest.protocol, tls=tls_of(settings, clock))
+
+        await self._begin_relaying(addresses.redis_url, pokes)
+        self._run(audit=trail, seats=credentials.seats, housekeeping=Housekeeping(database, clock), fanout=fanout)
+        await self._begin_streaming(feeds, live)
+
+    def _application(self, *doors: Door) -> web.Application:
+        """Return what is served: the stream, what is the same on every node, and `doors`."""
+        app = web.Application(client_max_size=MAX_BODY)
+        self._stream.add_to(app, ("v1", "v2") if self._settings.v1 else ("v2",))
+        for door in (PageDoor(WEB), AsyncApiDoor(), GuideDoor(DOCS), *doors):
+            door.add_to(app)
+        return app
+
+    async def _begin_streaming(self, feeds: Feeds, live: LiveRooms) -> None:
+        """Follow what happens; each part ends before what it uses."""
+        await feeds.open()
+        self._stack.push_async_callback(feeds.close)
+        self._stack.push_async_callback(live.close)
+        self._stack.push_async_callback(self._insight.close)
+        self._background.start("insight", self._insight.run())
+        self._background.start("feeds", feeds.run())
+        self._background.start("live", live.run())
+        self._background.start("stream", self._stream.run())
+        self._stack.push_async_callback(self._stream.close)
+
+    def _run(self, **parts: Runs) -> None:
+        """Have them work in the background, each by its name."""
+        for name, part in parts.items():
+            self._background.start(name, part.run())
+
+    async def _begin_limiting(self, redis_url: str, redis: Redis) -> Limiter:
+        """Count requests with the other nodes; the first ones too, where Redis answers."""
+        limiter = Limiter(redis_url, redis, self._clock, nodes=lambda: self._insight.nodes)
+        self._stack.callback(limiter.close)
+        self._stack.push_async_callback(self._background.stop)
+        self._background.start("limits", limiter.run())
+        await limiter.begin()
+        return limiter
+
+    async def _begin_relaying(self, redis_url: str, pokes: Pokes) -> None:
+        """Relay, and hear the pokes of other nodes; what runs in the background ends before what it uses."""
+        heard = PubSub(redis_url, clock=self._clock, on_batch=pokes.heard, on_connected=lambda _: self._relay.poke())
+        await heard.open()
+        self._stack.push_async_callback(heard.close)
+        self._stack.push_async_callback(self._background.stop)
+        self._relaying = self._background.start("relay", self._relay.run())
+        self._background.start("pokes", _hear(heard))
+
+    async def _stop_relay(self) -> None:
+        await end_tasks([self._relaying])
+
+    async def _close(self) -> None:
+        await self._stack.aclose()
+
+
+async def _hear(pokes: PubSub) -> None:
+    """Follow the pokes of other nodes; what ends the connection's keeper, a bug, ends this."""
+    await pokes.subscribe(CHANNEL)
+    await asyncio.wait({pokes.keeper})
+    if not pokes.keeper.cancelled():
+        pokes.keeper.result()

@@ -1,0 +1,1 @@
+"""The stream: a WebSocket door that pushes every change of the channels that a client names. Wire form: docs/protocol.md."""

@@ -1,0 +1,123 @@
+"""The stream as an AsyncAPI 3.0 document, made from the schemas, and where it is served: `GET /asyncapi.json`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from hub.stream.schemas import CLIENT, DEFS, SERVER, Schema, frames_as_defs
+from hub.stream.wires import JsonWire, MsgpackWire
+
+PATH = "/asyncapi.json"
+# Of the protocol, not of the release: the first number changes when a client of before could not cope.
+PROTOCOL_VERSION = "1.0.0"
+# What a frame of a client is answered with; where it is refused, with `error`.
+REPLIES: Mapping[str, str] = {
+    "subscribe": "subscribed",
+    "unsubscribe": "unsubscribed",
+    "publish": "result",
+    "history": "result",
+    "call": "result",
+    "authenticate": "welcome",
+    "ping": "pong",
+}
+# What the hub sends without being asked.
+UNASKED = ("welcome", "event", "reset", "position", "unsubscribed", "token_expiring", "disconnect")
+
+
+def document() -> dict[str, Any]:
+    """Return the document."""
+    frames = {**CLIENT, **SERVER}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "AIMatrix Hub stream", "version": PROTOCOL_VERSION, "description": _DESCRIPTION},
+        "defaultContentType": "application/json",
+        "channels": {
+            "stream": {
+                "address": "/v2/stream",
+                "title": "The stream",
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in frames},
+                "bindings": {"ws": {"method": "GET", "query": _QUERY, "bindingVersion": "0.1.0"}},
+            }
+        },
+        "operations": {**_received(), **_sent()},
+        "components": {
+            "messages": {name: _message(name, schema) for name, schema in frames.items()},
+            "schemas": _relocated({**DEFS, **frames_as_defs(frames)}),
+            "securitySchemes": _SECURITY,
+        },
+    }
+
+
+class AsyncApiDoor:
+    """Serves the document, made once."""
+
+    def __init__(self) -> None:
+        self._body = orjson.dumps(document())
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the path."""
+        app.router.add_get(PATH, self._answer)
+
+    async def _answer(self, _request: web.Request) -> web.Response:
+        # Public: it says nothing of anybody, and tools on pages of any origin may read it.
+        headers = {"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=self._body, content_type="application/json", headers=headers)
+
+
+_DESCRIPTION = (
+    "One WebSocket that carries every change of the channels that a client names, across lost connections and restarts. "
+    f"Subprotocols: {JsonWire.subprotocol} (JSON in text messages; the default) and {MsgpackWire.subprotocol} (the same "
+    "frames as MessagePack in binary messages)."
+)
+_QUERY: Schema = {
+    "type": "object",
+    "properties": {"ticket": {"type": "string", "description": "From POST /v2/stream/tickets; good once, for 30 s"}},
+}
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token, in the request"},
+    "ticket": {"type": "httpApiKey", "in": "query", "name": "ticket", "description": "A one-time ticket"},
+}
+
+
+def _message(name: str, schema: Schema) -> dict[str, Any]:
+    return {"name": name, "summary": schema["description"], "payload": {"$ref": f"#/components/schemas/{name}_frame"}}
+
+
+def _in_channel(*names: str) -> list[dict[str, str]]:
+    return [{"$ref": f"#/channels/stream/messages/{name}"} for name in names]
+
+
+def _received() -> dict[str, Any]:
+    """Return an operation for each frame of clients; AsyncAPI speaks from the hub's side."""
+    return {
+        name: {
+            "action": "receive",
+            "channel": {"$ref": "#/channels/stream"},
+            "summary": CLIENT[name]["description"],
+            "messages": _in_channel(name),
+            "reply": {"channel": {"$ref": "#/channels/stream"}, "messages": _in_channel(answer, "error")},
+        }
+        for name, answer in REPLIES.items()
+    }
+
+
+def _sent() -> dict[str, Any]:
+    return {
+        "unasked": {
+            "action": "send",
+            "channel": {"$ref": "#/channels/stream"},
+            "summary": "What the hub sends by itself",
+            "messages": _in_channel(*UNASKED),
+        }
+    }
+
+
+def _relocated(value: Any) -> Any:
+    """Return the schemas with references into the document's components."""
+    if isinstance(value, Mapping):
+        return {key: _relocated(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_relocated(each) for each in value]
+    return value.replace("#/$defs/", "#/components/schemas/") if isinstance(value, str) else value

@@ -1,0 +1,114 @@
+"""What clients ask for, once their frames are understood."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from core.errors import HubError
+from hub.stream.codes import CloseCode
+from hub.stream.frames import FrameId
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A channel that the client may have, and after which place it wants to go on: at most one of the three is there.
+
+    `offset` (of `epoch`), the moment `since`, or the event `after_event`; without any, the present.
+    """
+
+    channel: str
+    offset: int | None = None
+    epoch: str | None = None
+    since: datetime | None = None
+    after_event: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedChannel:
+    """A channel that the client asked for and does not get."""
+
+    channel: str
+    error: HubError
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Join channels; each appears once, the first mention counts, in the order of the frame."""
+
+    id: FrameId
+    items: tuple[Wanted | RefusedChannel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Leave channels; each appears once."""
+
+    id: FrameId
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publish `data` (JSON) into a live room."""
+
+    id: FrameId
+    channel: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Read a live room: what follows `offset`, or the latest, or the latest below `before`."""
+
+    id: FrameId
+    channel: str
+    offset: int | None
+    epoch: str | None
+    before: int | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run an operation."""
+
+    id: FrameId
+    operation: str
+    input: Mapping[str, Any]
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Take this credential for the connection."""
+
+    id: FrameId
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Answer with a pong."""
+
+    id: FrameId
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The frame is refused; `id` is the frame's where it could be read."""
+
+    id: FrameId
+    error: HubError
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The connection ends with `code`; `refusal` is said before, where there is one."""
+
+    code: CloseCode
+    refusal: Refusal | None = None
+
+
+Command = Subscribe | Unsubscribe | Publish | History | Call | Authenticate | Ping | Refusal | Violation

@@ -1,0 +1,400 @@
+"""One socket: who it speaks for, what it asks, what it is told, and how it ends.
+
+    welcome --> frames in, frames out --> end(code): rooms left, close frame written --> the client closes, or abort after 5 s
+
+Nothing here waits for a client to read. No timer for each socket: `tick` is called when the connection is due on the node's
+wheel, sees what time has brought, and says when to look again.
+"""
+
+from collections.abc import Collection, Coroutine, Mapping
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from core.auth.caller import Caller
+from core.auth.seats import Seat
+from core.clock import rfc3339
+from core.errors import HubError
+from hub.stream.calls import Calls
+from hub.stream.codes import (
+    AUTHENTICATION_TIMEOUT,
+    CREDENTIAL_EXPIRED,
+    CREDENTIAL_REVOKED,
+    INTERNAL,
+    RESTART,
+    SLOW_READER,
+    TOO_MANY_CONNECTIONS,
+    CloseCode,
+)
+from hub.stream.commands import (
+    Authenticate,
+    Call,
+    Command,
+    History,
+    Ping,
+    Publish,
+    Refusal,
+    Subscribe,
+    Unsubscribe,
+    Violation,
+)
+from hub.stream.frames import PING_FRAME, FrameId, frame_close
+from hub.stream.heartbeat import Heartbeat, Pulse
+from hub.stream.live_frames import LiveFrames
+from hub.stream.outbound import Outbound
+from hub.stream.parts import Parts, Watcher
+from hub.stream.protocol import Protocol
+from hub.stream.standing import Standing
+from hub.stream.subscriptions import Subscriptions
+from hub.stream.waiting import Account
+from hub.stream.wheel import NEVER
+from hub.stream.wires import Wire
+
+# A position that is due so soon goes with a ping, in one write.
+POSITION_EARLY_SECONDS = 10.0
+
+
+# Stands for the client's own end: never sent. What still runs for the connection finds that it has ended.
+_LOST = CloseCode(1006, "", "", "")
+
+
+class Connection:
+    """The hub's end of one socket. Whoever made it calls `closed` when the socket is gone.
+
+    `seat` is what the handshake has taken for it; one that authenticates by frame takes it then.
+    """
+
+    __slots__ = (
+        "_account",
+        "_calls",
+        "_deadline",
+        "_live_frames",
+        "_parts",
+        "_position_at",
+        "_protocol",
+        "_standing",
+        "_subscriptions",
+        "due",
+        "ending",
+        "heartbeat",
+        "id",
+        "outbound",
+        "since",
+        "watcher",
+        "wire",
+    )
+
+    def __init__(
+        self, connection_id: str, outbound: Outbound, wire: Wire, parts: Parts, seat: Seat | None = None
+    ) -> None:
+        clock, settings = parts.sources.clock, parts.settings
+        now = clock.monotonic()
+        self.id = connection_id
+        self.outbound = outbound
+        self.wire = wire
+        self.ending: CloseCode | None = None
+        self.since = clock.now()
+        self.watcher: Watcher | None = None
+        self.heartbeat = Heartbeat(parts.rhythm, now)
+        self.due = NEVER
+        self._parts = parts
+        self._standing = Standing(parts, seat)
+        self._subscriptions = Subscriptions(self, parts.sources)
+        self._protocol = Protocol(self._subscriptions.by_channel.keys(), settings.frames, wire)
+        self._account: Account | None = None
+        # Of these, most connections need none.
+        self._live_frames: LiveFrames | None = None
+        self._calls: Calls | None = None
+        # Until when it must have authenticated, or, once it ends, must have closed.
+        self._deadline = now + settings.authenticate_within
+        self._position_at = now + settings.position_every
+        self._look_again(now)
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who it speaks for; None until a credential was good."""
+        return self._standing.caller
+
+    @property
+    def now(self) -> float:
+        """The present on the node's clock, in monotonic seconds."""
+        return self._parts.sources.clock.monotonic()
+
+    @property
+    def org_id(self) -> UUID | None:
+        """The organisation that it speaks for, None before it is authenticated."""
+        return None if self.caller is None else self.caller.org_id
+
+    @property
+    def channels(self) -> Collection[str]:
+        """The channels that it has subscribed to."""
+        return self._subscriptions.by_channel.keys()
+
+    def watch(self, watcher: Watcher | None) -> None:
+        """Show `watcher` every frame from now on, instead of another."""
+        self.watcher = watcher
+        self.outbound.tap(None if watcher is None else watcher.sent)
+
+    def welcome(self, caller: Caller, frame_id: FrameId = None, *, after: bytes = b"") -> None:
+        """Take `caller` for the connection, or its renewed credential, and say so, `after` other bytes in the same write."""
+        self._protocol.admit = self._standing.admit
+        settings = self._parts.settings
+        self._standing.take(caller)
+        if self._account is None:
+            self._account = self._parts.waiting.of(caller.org_id)
+            self.outbound.count_in(self._account)
+            if self.outbound.is_waiting:
+                self.stalls()
+        self._say(
+            after
+            + self.wire.reply(
+                "welcome",
+                frame_id,
+                connection=self.id,
+                subject=caller.subject,
+                org_id=str(caller.org_id),
+                expires_at=None if caller.expires_at is None else rfc3339(caller.expires_at),
+                ping_interval_ms=round(settings.ping * 1000),
+                max_frame_bytes=settings.frames.frame_bytes,
+                max_channels=settings.frames.channels,
+            )
+        )
+        if self.ending is None:
+            self._subscriptions.enter_own_room(caller)
+            self._look_again(self.now)
+
+    def receive(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
+        """Do what one message of the client asks, or return what is to be awaited before the next one is taken."""
+        counts = self._parts.sources.counts
+        counts.frames_in += 1
+        counts.bytes_in += len(message)
+        if self.watcher is not None:
+            self.watcher.received(message)
+        return None if self.ending is not None else self._do(self._protocol.receive(message))
+
+    def end(self, code: CloseCode) -> None:
+        """Leave every room, then say `code`; what waited for the client to read is dropped. The first code counts."""
+        if self.ending is not None:
+            return
+        self.ending = code
+        self._parts.sources.counts.closed[code.code] += 1
+        now = self.now
+        self._deadline = now + self._parts.settings.close_within
+        self._leave()
+        self._look_again(now)
+        self.outbound.shut(frame_close(code))
+        structlog.get_logger().info("stream_closed", connection=self.id, code=code.code, reason=code.reason)
+
+    def cut_slow(self) -> None:
+        """End because the client reads too slowly."""
+        self.end(SLOW_READER)
+
+    def crashed(self, error: BaseException) -> None:
+        """End because of a fault of the hub."""
+        structlog.get_logger().error("stream_crashed", connection=self.id, exc_info=error)
+        self.end(INTERNAL)
+
+    def announce_restart(self, after_ms: int) -> None:
+        """Tell the client when to come back, and end."""
+        if self.ending is None:
+            self._say(self.wire.disconnect(RESTART, after_ms))
+            self.end(RESTART)
+
+    def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
+        """Go on from `position` of a log with a new epoch."""
+        self._subscriptions.on_new_epoch(epoch, position, reason)
+
+    def stalls(self) -> None:
+        """Hear that the client does not take what is there for it: it is looked at when that has gone on for too long."""
+        self._parts.wheel.set_earlier(self, self.now + self._parts.settings.waiting_age)
+        if self._account is not None and self.ending is None:
+            self._account.members[self] = None
+
+    def flows(self) -> None:
+        """Hear that it takes something again."""
+        if self._account is not None:
+            self._account.members.pop(self, None)
+
+    @property
+    def held_bytes(self) -> int:
+        """What waits for the client, as its organisation's account has it."""
+        return self.outbound.held_bytes
+
+    def tick(self) -> None:
+        """See what time has brought: deadlines, the credential's end, a client that is silent or does not read, the bookmark."""
+        now = self.now
+        if self.ending is not None:
+            if now >= self._deadline:
+                self.outbound.abort()
+        elif self.caller is None and now >= self._deadline:
+            self.end(AUTHENTICATION_TIMEOUT)
+        elif self.outbound.is_stuck():
+            self.cut_slow()
+        else:
+            self._look_at_expiry()
+            self._beat(now)
+        if not self.outbound.is_gone:
+            self._look_again(now)
+
+    def on_checked(self, answer: Caller | HubError) -> None:
+        """Take what was asked about the credential anew: end where it holds no more, leave the channels that it lost."""
+        if self.ending is not None:
+            return
+        if isinstance(answer, HubError):
+            self.end(CREDENTIAL_REVOKED)
+        elif answer != self.caller:
+            self._standing.take(answer)
+            self._look_again(self.now)
+            self._leave_what_is_lost()
+
+    def closed(self) -> None:
+        """Give everything back: the socket is gone."""
+        if self.ending is None:
+            self.ending = _LOST
+            self._parts.sources.counts.closed[0] += 1
+        self._leave()
+        self.outbound.abort()
+        self._parts.wheel.drop(self)
+
+    def error_object(self, refused: HubError) -> Mapping[str, Any]:
+        """Return what stands under `error` in a frame."""
+        return refused.as_object(request_id=self.id, now=self._parts.sources.clock.now())
+
+    def _do(self, command: Command) -> Coroutine[Any, Any, None] | None:
+        match command:
+            case Subscribe() | Publish() | History() | Call():
+                if self.caller is not None:  # the protocol takes none of them before
+                    return self._do_for(self.caller, command)
+            case Unsubscribe(id=frame_id, channels=channels):
+                self._subscriptions.unsubscribe(channels)
+                self._say(self.wire.reply("unsubscribed", frame_id, channels=channels))
+            case Authenticate():
+                return self._authenticate(command)
+            case Ping(id=frame_id):
+                self._pong(frame_id)
+            case Refusal():
+                self._refuse(command)
+            case Violation(code=code, refusal=refusal):
+                if refusal is not None:
+                    self._refuse(refusal)
+                self.end(code)
+        return None
+
+    def _do_for(
+        self, caller: Caller, command: Subscribe | Publish | History | Call
+    ) -> Coroutine[Any, Any, None] | None:
+        match command:
+            case Subscribe():
+                self._subscriptions.subscribe(caller.org_id, command)
+            case Call():
+                self._call(caller, command)
+            case Publish() | History():
+                return self._do_live(caller, command)
+        return None
+
+    def _call(self, caller: Caller, command: Call) -> None:
+        if self._calls is None:
+            self._calls = Calls(
+                self._parts.operations,
+                request_id=self.id,
+                most=self._parts.settings.frames.calls,
+                say=self._say_result,
+                refuse=self._refuse,
+            )
+        self._calls.begin(caller, command)
+
+    async def _do_live(self, caller: Caller, command: Publish | History) -> None:
+        if self._live_frames is None:
+            self._live_frames = LiveFrames(self._parts.sources.live, self._parts.sources.clock)
+        try:
+            result = await self._live_frames.do(caller, command)
+        except HubError as refused:
+            self._refuse(Refusal(command.id, refused))
+            return
+        self._say(self.wire.reply("result", command.id, result=result))
+
+    async def _authenticate(self, command: Authenticate) -> None:
+        try:
+            caller = await self._standing.caller_of(command.token)
+        except HubError as refused:
+            refusal = Refusal(command.id, refused)
+            # A hub that cannot know is no fault of the credential.
+            is_its_fault = refused.status in (401, 403)
+            self._do(self._protocol.refused_credential(refusal) if is_its_fault else refusal)
+            return
+        try:
+            await self._standing.take_seat(caller)
+        except HubError as refused:
+            self._refuse(Refusal(command.id, refused))
+            self.end(TOO_MANY_CONNECTIONS)
+        if self.ending is None:
+            self.welcome(caller, command.id)
+            self._leave_what_is_lost()
+
+    def _leave(self) -> None:
+        self.flows()
+        self._subscriptions.close()
+        if self._calls is not None:
+            self._calls.close()
+        self._standing.leave()
+
+    def _look_at_expiry(self) -> None:
+        if self._standing.is_over():
+            self.end(CREDENTIAL_EXPIRED)
+        elif (expiring := self._standing.announcement()) is not None:
+            self._say(self.wire.token_expiring(rfc3339(expiring.at), expiring.in_ms))
+
+    def _beat(self, now: float) -> None:
+        """Ping a client that is silent, give up one that is gone, and tell the position from time to time."""
+        if self.ending is not None:
+            return
+        pulse = self.heartbeat.look(now, self.outbound.unread_bytes if now >= self.heartbeat.next else 0)
+        is_ping = pulse is Pulse.PING
+        early = POSITION_EARLY_SECONDS if is_ping else 0.0
+        if pulse is Pulse.DEAD:
+            self._parts.sources.counts.silent += 1
+            self.outbound.abort()
+            return
+        if now >= self._position_at - early:
+            self._position_at = now + self._parts.settings.position_every
+            bookmark = self._subscriptions.bookmark()
+            if bookmark is not None:
+                self._say(self.wire.position(*bookmark) + (PING_FRAME if is_ping else b""))
+                return
+        if is_ping:
+            self.outbound.write_control(PING_FRAME)
+
+    def _look_again(self, now: float) -> None:
+        """Say when the connection is due: at whatever comes first."""
+        if self.ending is not None or self.caller is None:
+            moment = self._deadline
+        else:
+            moment = min(self.heartbeat.next, self._position_at, now + self._standing.next_in())
+        if self.outbound.is_waiting:
+            moment = min(moment, now + self._parts.settings.waiting_age)
+        self._parts.wheel.set(self, moment)
+
+    def _leave_what_is_lost(self) -> None:
+        """Leave the channels that a renewed credential may not have."""
+        for channel in tuple(self._subscriptions.by_channel):
+            try:
+                self._standing.admit(channel)
+            except HubError as refused:
+                self._subscriptions.unsubscribe([channel])
+                self._say(self.wire.reply("unsubscribed", None, channels=[channel], error=self.error_object(refused)))
+
+    def _pong(self, frame_id: FrameId) -> None:
+        bookmark = self._subscriptions.bookmark()
+        place = {} if bookmark is None else {"position": {"offset": str(bookmark[0]), "epoch": bookmark[1]}}
+        self._say(self.wire.reply("pong", frame_id, **place))
+
+    def _say_result(self, call: Call, members: Mapping[str, Any]) -> None:
+        self._say(self.wire.reply("result", call.id, **members))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._parts.sources.counts.refused += 1
+        self._say(self.wire.error(refusal.id, self.error_object(refusal.error)))
+
+    def _say(self, frame: bytes) -> None:
+        self._parts.sources.fanout.say(self, frame)

@@ -1,0 +1,39 @@
+"""What all streams of a node did since its start: plain integers, added to where it happens, read for metrics."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class StreamCounts:
+    """`deliveries` are event frames written by the fan-out; `frames_out` and `bytes_out` count everything that was written.
+
+    `closed` is by close code of the hub, 0 where the client was first; `recoveries` of channels that had missed something, by where
+    from: `ring`, `log` (PostgreSQL), `room`. `silent` are clients that were given up.
+    """
+
+    opened: int = 0
+    silent: int = 0
+    handshakes_waiting: int = 0
+    handshakes_refused: int = 0
+    frames_in: int = 0
+    bytes_in: int = 0
+    refused: int = 0
+    deliveries: int = 0
+    frames_out: int = 0
+    bytes_out: int = 0
+    compressions: int = 0
+    closed: Counter[int] = field(default_factory=Counter[int])
+    recoveries: Counter[str] = field(default_factory=Counter[str])
+    resets: Counter[str] = field(default_factory=Counter[str])
+
+    def wrote(self, size: int, frames: int = 1) -> None:
+        """Count what was written to one client."""
+        self.frames_out += frames
+        self.bytes_out += size
+
+    def delivered(self, members: int, frames: int, size: int) -> None:
+        """Count one joined write of `frames` events, `size` bytes, to each of `members`."""
+        self.deliveries += members * frames
+        self.frames_out += members * frames
+        self.bytes_out += members * size

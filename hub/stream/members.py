@@ -1,0 +1,112 @@
+"""The members of client frames, read one by one; all raise HubError VALIDATION_ERROR, with the member in its details."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from core.errors import Detail, HubError
+from core.ids import parse_id
+from hub.stream.commands import Wanted
+from rooms.live_rules import rules_of
+
+MAX_OFFSET = 2**63 - 1
+_MAX_OFFSET_DIGITS = 19
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def name_of(item: Any, index: int) -> str:
+    """Return the name of an item of `channels`; raises HubError where it has none."""
+    name = item.get("channel") if isinstance(item, dict) else item
+    if isinstance(name, str):
+        return name
+    raise invalid(f"channels[{index}]", "INVALID_FORMAT", 'It is a name, or an object with the name as "channel"')
+
+
+def offset_of(item: Mapping[str, Any], field: str = "offset") -> int | None:
+    """Return an offset, None where there is none."""
+    value = item.get(field)
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_OFFSET_DIGITS:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise invalid(field, "INVALID_FORMAT", "It is a decimal string, or an integer")
+    if not 0 <= value <= MAX_OFFSET:
+        raise invalid(field, "VALUE_OUT_OF_RANGE", "It is from 0 to 2^63 - 1")
+    return value
+
+
+def epoch_of(item: Mapping[str, Any]) -> str | None:
+    """Return an epoch, None where there is none."""
+    value = item.get("epoch")
+    if value is None or isinstance(value, str):
+        return value
+    raise invalid("epoch", "INVALID_FORMAT", "It is a string")
+
+
+def since_of(item: Mapping[str, Any]) -> datetime | None:
+    """Return a moment in UTC (RFC 3339, section 5.6), None where there is none."""
+    value = item.get("since")
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str) and _RFC3339.fullmatch(value):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):  # the 30th of February, or a time that no year holds
+        pass
+    raise invalid("since", "INVALID_FORMAT", "It is a moment such as 2026-01-31T12:00:00Z (RFC 3339)")
+
+
+def after_event_of(item: Mapping[str, Any]) -> UUID | None:
+    """Return an event's id, None where there is none."""
+    value = item.get("after_event")
+    if value is None:
+        return None
+    id = parse_id(value) if isinstance(value, str) else None
+    if id is None:
+        raise invalid("after_event", "INVALID_FORMAT", "It is the id of an event")
+    return id
+
+
+def wanted_of(channel: str, item: Mapping[str, Any]) -> Wanted:
+    """Return what an item of a subscribe frame asks for; raises HubError for what it cannot be."""
+    wanted = Wanted(channel, offset_of(item), epoch_of(item), since_of(item), after_event_of(item))
+    places = {"offset": wanted.offset, "since": wanted.since, "after_event": wanted.after_event}
+    named = [name for name, value in places.items() if value is not None]
+    if len(named) > 1:
+        raise invalid(named[1], "INVALID_FORMAT", "One of offset, since and after_event says where to go on")
+    if wanted.offset is None and named and rules_of(channel) is not None:
+        raise invalid(
+            named[0], "INVALID_FORMAT", "Only channels of the log know times and events; a live room knows offsets"
+        )
+    return wanted
+
+
+def input_of(frame: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the input of a call, empty where there is none."""
+    value = frame.get("input")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise invalid("input", "INVALID_FORMAT", "It is an object")
+    return value  # pyright: ignore[reportUnknownVariableType] - both forms have string names only
+
+
+def text_of(frame: Mapping[str, Any], field: str, most: int) -> str | None:
+    """Return a string of 1 to `most` characters, None where there is none."""
+    value = frame.get(field)
+    if value is None or (isinstance(value, str) and 0 < len(value) <= most):
+        return value
+    raise invalid(field, "INVALID_FORMAT", f"It is a string of 1 to {most} characters")
+
+
+def invalid(field: str, code: str, message: str) -> HubError:
+    """Return the refusal for one member."""
+    return HubError("VALIDATION_ERROR", details=(Detail(field, code, message),))
+
+
+def shown(text: str) -> str:
+    """Return so much of `text` as is repeated to a client."""
+    return text if len(text) <= 40 else text[:40] + "..."

@@ -1,0 +1,133 @@
+"""One channel of one connection, and what subscriptions need of the connection and of the node."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from core.clock import Clock
+from core.errors import HubError
+from core.events.event import Entry
+from hub.stream.codes import CloseCode
+from hub.stream.commands import Wanted
+from hub.stream.counts import StreamCounts
+from hub.stream.fanout import Fanout
+from hub.stream.outbound import Outbound
+from hub.stream.room import Member
+from hub.stream.wires import Wire
+from rooms.feed import Feeds
+from rooms.live import LiveRooms
+from rooms.live_feed import LiveFeed
+from rooms.live_recovery import Place
+from rooms.live_rules import rules_of
+from rooms.pages import SharedLog
+from rooms.recovery import Start
+
+# What a recovery writes before it waits for the client to have read it.
+CHUNK_BYTES = 64 * 1024
+
+
+class Moments(Protocol):
+    """Where in the log something was (core.events.log.LogReader); raises HubError while PostgreSQL is away."""
+
+    async def position_at(self, org_id: UUID, moment: datetime) -> int:
+        """Return the highest position that was given not later than `moment`."""
+        ...
+
+    async def position_of(self, org_id: UUID, event_id: UUID) -> int | None:
+        """Return an event's position, None while it has none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where events come from, shared by all connections of the node."""
+
+    feeds: Feeds
+    log: SharedLog
+    moments: Moments
+    fanout: Fanout
+    clock: Clock
+    live: LiveRooms
+
+    @property
+    def counts(self) -> StreamCounts:
+        """What all streams of the node did."""
+        return self.fanout.counts
+
+
+class Owner(Member, Protocol):
+    """The connection."""
+
+    @property
+    def outbound(self) -> Outbound:
+        """Where its frames go."""
+        ...
+
+    def end(self, code: CloseCode) -> None:
+        """End the connection with `code`."""
+        ...
+
+    def crashed(self, error: BaseException) -> None:
+        """End the connection because of a fault of the hub."""
+        ...
+
+    def error_object(self, refused: HubError) -> Mapping[str, Any]:
+        """Return what stands under `error`."""
+        ...
+
+
+class Subscription:
+    """One channel; `sent` is the offset up to which its events are in the outbound queue, while it is not live.
+
+    `start` is None until it is placed. Of a live room, `feed` is held by this subscription, and `place` is where it stands in it.
+    """
+
+    __slots__ = (
+        "channel",
+        "feed",
+        "is_live",
+        "is_of_log",
+        "place",
+        "prefix",
+        "sent",
+        "start",
+        "task",
+        "wanted",
+        "wire",
+    )
+
+    def __init__(self, wanted: Wanted, wire: Wire) -> None:
+        self.channel = wanted.channel
+        self.wanted = wanted
+        self.wire = wire
+        self.prefix = wire.event_prefix(wanted.channel)
+        self.start: Start | None = None
+        self.sent = 0
+        self.is_live = False
+        self.task: asyncio.Task[None] | None = None
+        self.is_of_log = rules_of(wanted.channel) is None
+        self.feed: LiveFeed | None = None
+        self.place: Place | None = None
+
+    def frame_of(self, entry: Entry) -> bytes:
+        """Return the event frame of `entry` for this channel."""
+        return self.wire.event(self.prefix, entry, self.wire.envelope(entry))
+
+
+def chunks_of(parts: Sequence[bytes]) -> list[bytes]:
+    """Join frames into chunks of about CHUNK_BYTES."""
+    chunks: list[bytes] = []
+    pending: list[bytes] = []
+    size = 0
+    for part in parts:
+        pending.append(part)
+        size += len(part)
+        if size >= CHUNK_BYTES:
+            chunks.append(b"".join(pending))
+            pending, size = [], 0
+    if pending:
+        chunks.append(b"".join(pending))
+    return chunks

@@ -1,0 +1,314 @@
+"""The channels of one connection: joining, catching up, going live, leaving.
+
+A channel is first *pending* (asked for; the organisation's feed may have to be subscribed), then *placed* (`subscribed` is sent,
+with the offset after which frames follow), then *live* (in its room: `Fanout.deliver` writes to it). Between placed and live
+the connection reads what was missed. Everything here runs on the event loop: between two awaits nothing is delivered.
+
+Channels of the log go on together, by positions of one log; live rooms each by itself (live_channels.py).
+"""
+
+import asyncio
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from core.auth.caller import Caller
+from core.errors import HubError
+from hub.stream.codes import CATCH_UP_STALLED
+from hub.stream.commands import RefusedChannel, Subscribe, Wanted
+from hub.stream.live_channels import LiveChannels, put, top_of
+from hub.stream.marks import marks_of
+from hub.stream.subscription import Owner, Sources, Subscription, chunks_of
+from rooms.live_store import Head
+from rooms.names import own_room
+from rooms.org_feed import OrgFeed
+from rooms.recovery import CatchUpStalled, LogRestarted, Missed, Start, Starts, catch_up, starts_of
+
+# How long a subscribe waits for PostgreSQL before its channels are refused.
+PATIENCE_SECONDS = 10.0
+RETRY_SECONDS = 0.25
+
+_Ready = tuple[OrgFeed, Starts]
+
+
+class Subscriptions:
+    """The subscriptions of one connection; `by_channel` is read by the protocol, changed here only."""
+
+    __slots__ = ("_feed", "_live", "_org_id", "_owner", "_placing", "_sources", "_tasks", "by_channel")
+
+    def __init__(self, owner: Owner, sources: Sources) -> None:
+        self.by_channel: dict[str, Subscription] = {}
+        self._owner = owner
+        self._sources = sources
+        self._org_id: UUID | None = None
+        self._feed: OrgFeed | None = None
+        self._placing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._live = LiveChannels(owner, sources, lambda each: self.by_channel.get(each.channel) is each)
+
+    def enter_own_room(self, caller: Caller) -> None:
+        """Put the connection into the room of its subject, in which it is without asking."""
+        self._live.enter_own(caller.org_id, own_room(caller))
+
+    def bookmark(self) -> tuple[int, str] | None:
+        """Return (offset, epoch) up to which everything of the log is in the outbound queue; None while a channel is not live.
+
+        None too without channels of the log: there is nothing that it could be a bookmark of.
+        """
+        of_log = [each for each in self.by_channel.values() if each.is_of_log]
+        if self._feed is None or not of_log or not all(each.is_live for each in of_log):
+            return None
+        return self._feed.last, self._feed.epoch
+
+    def subscribe(self, org_id: UUID, command: Subscribe) -> None:
+        """Join the channels of the frame; the answer follows when the feed is there. Answers keep the order of the frames.
+
+        A channel that is subscribed already stays as it is, and is answered with where it stands.
+        """
+        self._org_id = org_id
+        mine: list[Subscription] = []
+        for item in command.items:
+            if isinstance(item, Wanted) and item.channel not in self.by_channel:
+                mine.append(Subscription(item, self._owner.wire))
+                self.by_channel[item.channel] = mine[-1]
+                self._live.leave_own(item.channel)
+        # What the frame means is fixed now: an unsubscribe that comes before the answer wins over it.
+        asked = [_Asked(item, self.by_channel.get(item.channel)) for item in command.items]
+        if not any(each.subscription for each in asked):
+            self._answer(command, asked)
+            return
+        self._spawn(self._join(org_id, command, asked, mine), mine)
+
+    def unsubscribe(self, channels: Collection[str]) -> None:
+        """Leave the channels; those that are not subscribed do not matter."""
+        for channel in channels:
+            subscription = self.by_channel.pop(channel, None)
+            if subscription is None or self._org_id is None:
+                self._live.leave_own(channel)
+                continue
+            if subscription.is_live:
+                self._sources.fanout.leave(self._org_id, channel, self._owner)
+            elif subscription.start is not None:
+                self._stop_needless(subscription.task)
+            self._live.leave(self._org_id, subscription)
+
+    def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
+        """Go on from `position` of the log's new epoch in every channel that was placed; pending ones are placed there anyway."""
+        placed = [each for each in self.by_channel.values() if each.is_of_log and each.start is not None]
+        for subscription in placed:
+            if not subscription.is_live and subscription.task is not None:
+                subscription.task.cancel()
+            subscription.start = Start(position, recovered=False, reset=None)
+            self._sources.counts.resets[reason] += 1
+            self._write(self._owner.wire.reset(subscription.channel, position, epoch, reason))
+        self._go_live(self._still(placed))  # a cut connection has left them
+
+    def close(self) -> None:
+        """Leave everything, stop what is under way, give the feed back."""
+        for task in self._tasks:
+            task.cancel()
+        self._live.close()
+        if self._org_id is None:
+            return
+        subscriptions = list(self.by_channel.values())
+        self.by_channel.clear()
+        for each in subscriptions:
+            self._sources.fanout.leave(self._org_id, each.channel, self._owner)
+            self._live.leave(self._org_id, each)
+        self._sources.fanout.exit(self._org_id, self._owner)
+        if self._feed is not None:
+            self._feed = None
+            self._sources.feeds.release(self._org_id)
+
+    async def _join(self, org_id: UUID, command: Subscribe, asked: "list[_Asked]", mine: list[Subscription]) -> None:
+        of_log = [each for each in mine if each.is_of_log]
+        of_rooms = [each for each in mine if not each.is_of_log]
+        ready: _Ready | None = None
+        # Guards the order of the answers: what an earlier frame joined is placed when a later one is answered.
+        async with self._placing:
+            refused = dict(await self._live.place(org_id, of_rooms)) if of_rooms else {}
+            if any(each.subscription is not None and each.subscription.is_of_log for each in asked):
+                try:
+                    ready, unmarked = await self._ready(org_id, of_log)
+                    refused |= unmarked
+                except HubError as error:
+                    refused |= dict.fromkeys((each.channel for each in of_log), error)
+            # From here to the first await below is one turn: nothing is delivered in between.
+            self._refuse(asked, refused)
+            behind = self._placed(org_id, command, asked, self._still(mine), ready)
+        if behind and ready is not None:
+            await self._catch_up(*ready, {each.channel: each for each in behind})
+
+    def _placed(
+        self,
+        org_id: UUID,
+        command: Subscribe,
+        asked: "list[_Asked]",
+        mine: Sequence[Subscription],
+        ready: _Ready | None,
+    ) -> list[Subscription]:
+        """Answer, and make live what is up to date; return those of the log that are not."""
+        of_log = [each for each in mine if each.is_of_log] if ready is not None else []
+        of_rooms = [each for each in mine if each.place is not None]
+        for each in of_log:
+            each.start = None if ready is None else ready[1].channels[each.channel]
+            each.sent = 0 if each.start is None else each.start.after
+        for each in of_rooms:
+            if each.place is not None:
+                put(each, each.place)
+        self._answer(command, asked, None if ready is None else ready[0])
+        of_log, of_rooms = self._still(of_log), self._still(of_rooms)  # a cut connection has left them
+        late = self._live.begin(org_id, of_rooms)
+        if late:
+            self._spawn(self._live.catch_up(org_id, late), late)
+        if ready is None:
+            return []
+        feed, starts = ready
+        self._tell_resets(of_log, starts)
+        self._go_live([each for each in of_log if each.sent == feed.last])
+        return [each for each in of_log if not each.is_live]
+
+    async def _ready(self, org_id: UUID, mine: Sequence[Subscription]) -> tuple[_Ready, Mapping[str, HubError]]:
+        """Return the feed and where each channel starts, and the channels that are refused.
+
+        PostgreSQL away is waited for, then HubError is raised.
+        """
+        clock = self._sources.clock
+        wanted = [each.wanted for each in mine]
+        until = clock.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                feed = await self._follow(org_id)
+                bookmarks, refused = await marks_of(feed, self._sources, wanted)
+                return (feed, await starts_of(feed, self._sources.log.of(feed), bookmarks)), refused
+            except HubError:
+                if clock.monotonic() >= until:
+                    raise
+                await clock.sleep(RETRY_SECONDS)
+
+    async def _follow(self, org_id: UUID) -> OrgFeed:
+        if self._feed is not None:
+            return self._feed
+        feed = await self._sources.feeds.acquire(org_id)
+        if self._feed is not None:  # another frame of this connection was quicker; one reference is enough
+            self._sources.feeds.release(org_id)
+            return self._feed
+        self._feed = feed
+        self._sources.fanout.enter(org_id, self._owner)
+        return feed
+
+    def _tell_resets(self, subscriptions: Sequence[Subscription], starts: Starts) -> None:
+        for each in subscriptions:
+            if each.start is not None and each.start.reset is not None:
+                self._sources.counts.resets[each.start.reset] += 1
+                self._write(self._owner.wire.reset(each.channel, each.sent, starts.epoch, each.start.reset))
+
+    def _refuse(self, asked: "list[_Asked]", refused: Mapping[str, HubError]) -> None:
+        """Leave the channels that cannot be joined; those that were left meanwhile are no matter of this frame any more."""
+        for each in asked:
+            error = refused.get(each.item.channel)
+            if error is not None and each.subscription is not None and self._still([each.subscription]):
+                each.item = RefusedChannel(each.item.channel, error)
+                self.unsubscribe([each.item.channel])
+                self._live.return_to_own(each.item.channel)
+
+    def _answer(self, command: Subscribe, asked: "list[_Asked]", feed: OrgFeed | None = None) -> None:
+        channels = [self._entry_of(each, feed) for each in asked]
+        self._write(self._owner.wire.subscribed(command.id, channels))
+
+    def _entry_of(self, asked: "_Asked", feed: OrgFeed | None) -> Mapping[str, Any]:
+        item, subscription = asked.item, asked.subscription
+        if isinstance(item, RefusedChannel):
+            return {"channel": item.channel, "error": self._owner.error_object(item.error)}
+        if subscription is None or subscription.start is None or not self._still([subscription]):
+            refused = HubError("RESOURCE_CONFLICT", "It was unsubscribed before it was joined")
+            return {"channel": item.channel, "error": self._owner.error_object(refused)}
+        if subscription.is_of_log:
+            assert feed is not None  # noqa: S101 - it is ready where a channel of the log is asked for
+            top = Head(feed.epoch, feed.last if subscription.is_live else subscription.sent)
+            highest = feed.last
+        else:
+            top = top_of(subscription) or Head("", 0)
+            highest = top.position
+        is_recovered = subscription.start.recovered
+        if item is not subscription.wanted:  # it was subscribed before
+            epoch = top.epoch if subscription.place is None else subscription.place.epoch
+            is_recovered = epoch == top.epoch and _has_had(item, subscription.start, top.epoch, highest)
+        return {"channel": item.channel, "offset": str(top.position), "epoch": top.epoch, "recovered": is_recovered}
+
+    async def _catch_up(self, feed: OrgFeed, starts: Starts, behind: Mapping[str, Subscription]) -> None:
+        async def deliver(missed: Missed) -> None:
+            for chunk in chunks_of(self._frames_of(missed, behind)):
+                self._write(chunk)
+                await self._owner.outbound.drained()
+
+        def go_live(missed: Missed) -> None:
+            self._write(b"".join(self._frames_of(missed, behind)))
+            self._go_live(self._still(behind.values()))
+
+        late = Starts(starts.life, starts.epoch, {channel: starts.channels[channel] for channel in behind})
+        try:
+            pages = await catch_up(feed, self._sources.log.of(feed), late, deliver, go_live, clock=self._sources.clock)
+            self._sources.counts.recoveries["log" if pages else "ring"] += len(behind)
+        except CatchUpStalled:
+            self._owner.end(CATCH_UP_STALLED)
+        except LogRestarted:
+            self._go_live(self._still(behind.values()))  # `on_new_epoch` has told the client
+
+    def _frames_of(self, missed: Missed, behind: Mapping[str, Subscription]) -> list[bytes]:
+        found: list[bytes] = []
+        for channel, entry in missed:
+            subscription = behind[channel]
+            if self.by_channel.get(channel) is subscription:  # else it was unsubscribed meanwhile
+                subscription.sent = entry.position
+                found.append(subscription.frame_of(entry))
+        return found
+
+    def _write(self, data: bytes) -> None:
+        self._sources.fanout.say(self._owner, data)
+
+    def _go_live(self, subscriptions: Sequence[Subscription]) -> None:
+        if self._org_id is None:
+            return
+        for each in subscriptions:
+            each.is_live = True
+            self._sources.fanout.join(self._org_id, each.channel, self._owner)
+
+    def _still(self, subscriptions: Iterable[Subscription]) -> list[Subscription]:
+        return [each for each in subscriptions if self.by_channel.get(each.channel) is each]
+
+    def _stop_needless(self, task: asyncio.Task[None] | None) -> None:
+        others = (each for each in self.by_channel.values() if each.task is task and not each.is_live)
+        if task is not None and not any(others):
+            task.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], subscriptions: Iterable[Subscription]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        for subscription in subscriptions:
+            subscription.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._owner.crashed(error)
+
+
+class _Asked:
+    """An item of a subscribe frame, and the subscription that it means (None: refused)."""
+
+    __slots__ = ("item", "subscription")
+
+    def __init__(self, item: Wanted | RefusedChannel, subscription: Subscription | None) -> None:
+        self.item: Wanted | RefusedChannel = item
+        self.subscription = None if isinstance(item, RefusedChannel) else subscription
+
+
+def _has_had(item: Wanted, start: Start, epoch: str, highest: int) -> bool:
+    """Tell whether this connection gets everything after the offset that a repeated subscribe names."""
+    if item.offset is None:
+        return (
+            item.since is None and item.after_event is None
+        )  # those are not looked up for a channel that stays as it is
+    return start.after <= item.offset <= highest and item.epoch in (None, epoch)

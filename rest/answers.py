@@ -1,0 +1,113 @@
+"""What an operation answers, as HTTP: status and headers; the body is the form's matter.
+
+`headers` is the answer's own dict, which the door has begun.
+"""
+
+from collections.abc import Callable
+
+from core.operations.results import Deleted, Document, Made, Page, Shown
+from core.operations.runner import Outcome
+from handlers.resources.etag import etag
+from rest.asked import Answer, Asked
+from rest.links import link_header, links_of
+
+Render = Callable[[Asked, Outcome, dict[str, str]], Answer]
+
+
+def resource(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Document with 200; or with 304 where If-None-Match names it (RFC 9110, section 13.1.2)."""
+    document = _document(outcome)
+    tag = headers["ETag"] = etag(document.version)
+    if "If-None-Match" in asked.headers and _names(asked.headers["If-None-Match"], tag):
+        return Answer(304, headers)
+    headers["Content-Type"] = asked.form.media_type
+    return Answer(200, headers, asked.form.document(document, asked))
+
+
+def created(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a new Document with 201, and where it is."""
+    document = _document(outcome)
+    headers["Location"] = f"{asked.prefix}/{document.kind}/{document.id}"
+    return _written(asked, document, outcome, headers, 201)
+
+
+def changed(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a changed Document with 200."""
+    return _written(asked, _document(outcome), outcome, headers, 200)
+
+
+def created_with_secret(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer as `created`; the body has a secret, so nobody keeps it (RFC 9111, section 5.2.2.5)."""
+    headers["Cache-Control"] = "no-store"
+    return created(asked, outcome, headers)
+
+
+def changed_with_secret(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer as `changed`; the body has a secret."""
+    headers["Cache-Control"] = "no-store"
+    return changed(asked, outcome, headers)
+
+
+def made(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer what the hub does not keep with 201; the body has a secret, and there is no place to find it again."""
+    if not isinstance(outcome.result, Made):
+        raise TypeError(f"a making answered {type(outcome.result).__name__}")
+    _tell_of_write(outcome, headers)
+    return _unkept(asked, outcome.result.body, headers, 201)
+
+
+def shown(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Shown with 200; it is true for this moment, so nobody keeps it."""
+    if not isinstance(outcome.result, Shown):
+        raise TypeError(f"a look answered {type(outcome.result).__name__}")
+    return _unkept(asked, outcome.result.body, headers, 200)
+
+
+def gone(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Deleted with 204."""
+    if not isinstance(outcome.result, Deleted):
+        raise TypeError(f"a deletion answered {type(outcome.result).__name__}")
+    _tell_of_write(outcome, headers)
+    return Answer(204, headers)
+
+
+def page(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Page with 200, and where its neighbours are (RFC 8288)."""
+    if not isinstance(outcome.result, Page):
+        raise TypeError(f"a list answered {type(outcome.result).__name__}")
+    headers["Content-Type"] = asked.form.media_type
+    links = links_of(outcome.result, asked)
+    # A version may have a link of its own in all its answers.
+    headers["Link"] = f"{headers['Link']}, {link_header(links)}" if "Link" in headers else link_header(links)
+    return Answer(200, headers, asked.form.page(outcome.result, asked, links))
+
+
+def _document(outcome: Outcome) -> Document:
+    if not isinstance(outcome.result, Document):
+        raise TypeError(f"a resource answered {type(outcome.result).__name__}")
+    return outcome.result
+
+
+def _written(asked: Asked, document: Document, outcome: Outcome, headers: dict[str, str], status: int) -> Answer:
+    headers["ETag"] = etag(document.version)
+    headers["Content-Type"] = asked.form.media_type
+    _tell_of_write(outcome, headers)
+    return Answer(status, headers, asked.form.document(document, asked))
+
+
+def _unkept(asked: Asked, body: str, headers: dict[str, str], status: int) -> Answer:
+    headers["Cache-Control"] = "no-store"
+    headers["Content-Type"] = asked.form.media_type
+    return Answer(status, headers, asked.form.text(body, asked))
+
+
+def _tell_of_write(outcome: Outcome, headers: dict[str, str]) -> None:
+    if outcome.event_id is not None:
+        headers["X-Event-Id"] = str(outcome.event_id)
+    if outcome.replayed:
+        headers["Idempotent-Replayed"] = "true"
+
+
+def _names(condition: str, tag: str) -> bool:
+    # RFC 9110, section 13.1.2: compared weakly. The tags here hold no comma.
+    return condition.strip() == "*" or tag in (named.strip().removeprefix("W/") for named in condition.split(","))

@@ -1,0 +1,102 @@
+"""Which errors an operation can be answered with, and the answers of each status as components of a document."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from core.errors import CATALOGUE
+from rest.openapi.headers import named
+from rest.openapi.schemas import REF
+from rest.routes import Bound, Version
+
+_ALWAYS = [
+    "BAD_REQUEST",
+    "UNKNOWN_PARAMETER",
+    "AUTHENTICATION_REQUIRED",
+    "INVALID_API_KEY",
+    "INVALID_TOKEN",
+    "EXPIRED_TOKEN",
+    "FORBIDDEN",
+    "VALIDATION_ERROR",
+    "RATE_LIMIT_EXCEEDED",
+    "INTERNAL_ERROR",
+    "SERVICE_UNAVAILABLE",
+    "TIMEOUT",
+]
+_FOR_ANYBODY = ["BAD_REQUEST", "UNKNOWN_PARAMETER", "VALIDATION_ERROR", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]
+_OWN_HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+
+def codes_of(bound: Bound, version: Version) -> list[str]:
+    """Return the codes that an operation can be refused with, in the order of the catalogue."""
+    route, operation = bound.route, bound.operation
+    codes = set(_ALWAYS)
+    if operation.scope is not None:
+        codes.add("INSUFFICIENT_SCOPE")
+    if "{" in route.path:
+        codes.add("RESOURCE_NOT_FOUND")
+    if "if_match" in operation.input.model_fields:
+        codes.add("PRECONDITION_FAILED")
+    if route.takes_body:
+        codes |= {"PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
+    if operation.transaction != "read":
+        codes |= {"RESOURCE_CONFLICT", "RESOURCE_LOCKED"}
+    if route.takes_key:
+        codes.add("IDEMPOTENCY_KEY_REUSED")
+    if version.sunset is not None:
+        codes.add("VERSION_GONE")
+    codes.add("NOT_ACCEPTABLE")
+    return [code for code in CATALOGUE if code in codes]
+
+
+def refusals(codes: Iterable[str]) -> dict[str, Any]:
+    """Return references to the answers with these codes, by status."""
+    statuses = sorted({CATALOGUE[code].status for code in codes})
+    return {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in statuses}
+
+
+def refusals_for_anybody() -> dict[str, Any]:
+    """Return the refusals of what needs no credential."""
+    return refusals(_FOR_ANYBODY)
+
+
+def answers_by_status() -> dict[str, Any]:
+    """Return an answer for each status of the catalogue, with the codes that it stands for."""
+    return {_name(status): _answer(status) for status in sorted({kind.status for kind in CATALOGUE.values()})}
+
+
+def _answer(status: int) -> dict[str, Any]:
+    kinds = [kind for kind in CATALOGUE.values() if kind.status == status and kind.place == "answer"]
+    code: dict[str, Any] = {"enum": [kind.code for kind in kinds]}
+    return {
+        "description": " ".join(f"`{kind.code}`: {kind.message}." for kind in kinds),
+        "headers": named("X-Request-Id", *_OWN_HEADERS.get(status, ())),
+        "content": {
+            "application/json": {
+                "schema": {
+                    "allOf": [
+                        {"$ref": REF.format(model="Error")},
+                        {"properties": {"error": {"properties": {"code": code}}}},
+                    ]
+                },
+                "example": _example(kinds[0].code),
+            }
+        },
+    }
+
+
+def _example(code: str) -> dict[str, Any]:
+    error = {
+        "code": code,
+        "message": CATALOGUE[code].message,
+        "details": [{"field": "name", "code": "MISSING_REQUIRED_FIELD", "message": "Field required"}]
+        if code == "VALIDATION_ERROR"
+        else [],
+        "request_id": "req_0123456789abcdef00000001",
+        "timestamp": "2026-01-01T12:00:00.000000Z",
+    }
+    return {"error": error}
+
+
+def _name(status: int) -> str:
+    return HTTPStatus(status).phrase.replace(" ", "").replace("-", "")

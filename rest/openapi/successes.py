@@ -1,0 +1,109 @@
+"""What a route answers when it is not refused, by how it renders: status, headers, and the schema of the body."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rest import answers
+from rest.openapi.headers import LIMITS, named
+from rest.openapi.schemas import Schema, Schemas, page_of
+from rest.routes import Bound, Version
+
+_WRITTEN = ("ETag", "Last-Modified", "X-Event-Id", "Idempotent-Replayed")
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """An answer: its status, what it is, and the headers that it may have beside those of all answers."""
+
+    status: int
+    description: str
+    headers: tuple[str, ...] = ()
+    body: str = "one"  # or page, none
+
+
+BY_RENDER: Mapping[answers.Render, Success] = {
+    answers.resource: Success(200, "It", ("ETag", "Last-Modified", "Cache-Control", "Vary")),
+    answers.created: Success(201, "What was made", ("Location", *_WRITTEN)),
+    answers.changed: Success(200, "How it is now", _WRITTEN),
+    answers.created_with_secret: Success(
+        201, "What was made, with its secret", ("Location", *_WRITTEN, "Cache-Control")
+    ),
+    answers.changed_with_secret: Success(200, "How it is now, with its secret", (*_WRITTEN, "Cache-Control")),
+    answers.made: Success(201, "What was made; the hub does not keep it", ("Cache-Control", "Idempotent-Replayed")),
+    answers.shown: Success(200, "How it is at this moment", ("Cache-Control",)),
+    answers.gone: Success(204, "It is gone", ("X-Event-Id", "Idempotent-Replayed"), body="none"),
+    answers.page: Success(200, "A page of the list", ("Link", "ETag", "Cache-Control", "Vary"), body="page"),
+}
+
+
+def success_of(bound: Bound) -> Success:
+    """Return what the route answers; raises LookupError for a render that is not described here."""
+    found = BY_RENDER.get(bound.route.render)
+    if found is None:
+        raise LookupError(f"{bound.route.method} {bound.route.path}: its render is not in rest/openapi/successes.py")
+    return found
+
+
+def answers_of(bound: Bound, version: Version, schemas: Schemas) -> dict[str, Any]:
+    """Return the successful answers of a route, by status."""
+    success = success_of(bound)
+    every = named("X-Request-Id", *LIMITS, *version.headers)
+    written: dict[str, Any] = {"description": success.description, "headers": {**named(*success.headers), **every}}
+    if success.body != "none":
+        content: dict[str, Any] = {"schema": _schema(bound, success, schemas)}
+        example = example_of_answer(bound, success)
+        written["content"] = {"application/json": {**content, "examples": {"example": {"value": example}}}}
+        if bound.route.method == "POST" and success.headers[:1] == ("Location",):
+            written["links"] = _links(bound, version)
+    found = {str(success.status): written}
+    if bound.route.method == "GET" and "ETag" in success.headers:
+        unchanged = {"description": "The client has this version", "headers": {**named("ETag"), **every}}
+        found["304"] = unchanged
+    return found
+
+
+def example_of_answer(bound: Bound, success: Success) -> Any:
+    """Return an example of the body, made of the model's own."""
+    model = bound.operation.shows
+    if model is None:
+        raise LookupError(f"{bound.operation.name} does not say what it shows")
+    extra: Any = model.model_config.get("json_schema_extra") or {}
+    if "examples" not in extra:
+        raise LookupError(f"{model.__name__} has no example")
+    one = extra["examples"][0]
+    return _page_with(bound, one) if success.body == "page" else one
+
+
+def _page_with(bound: Bound, one: Any) -> dict[str, Any]:
+    here = f"{bound.route.path}?page=1&per_page=20"
+    return {
+        "data": [one],
+        "pagination": {"page": 1, "per_page": 20, "total": 1},
+        "links": {"first": f"/v2{here}", "last": f"/v2{here}"},
+    }
+
+
+def _schema(bound: Bound, success: Success, schemas: Schemas) -> Schema:
+    model = bound.operation.shows
+    assert model is not None  # noqa: S101 - example_of_answer has looked
+    one = schemas.some_of(model) if "fields" in bound.route.query else schemas.shown(model)
+    return page_of(one) if success.body == "page" else one
+
+
+def _links(bound: Bound, version: Version) -> dict[str, Any]:
+    """Tell what can be done with what was made."""
+    kind = bound.operation.name.partition(".")[0]
+    made = [route for route in version.routes if route.path == f"{bound.route.path}/{{id}}"]
+    return {
+        route.operation: {
+            "operationId": operation_id(version, route.operation, kind),
+            "parameters": {"id": "$response.body#/id"},
+        }
+        for route in made
+    }
+
+
+def operation_id(version: Version, operation: str, _kind: str = "") -> str:
+    """Return the operation's name; in another version than the default, behind the version's."""
+    return operation if version.name == "v2" else f"{version.name}.{operation}"

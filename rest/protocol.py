@@ -1,0 +1,109 @@
+"""The HTTP protocol with the hub's error object, also for what aiohttp refuses before any path is known."""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from core.errors import HubError
+from rest.errors import SAFE, ErrorAnswers
+from rest.requests import RequestIds
+
+_CODES = {
+    401: "AUTHENTICATION_REQUIRED",
+    403: "FORBIDDEN",
+    404: "RESOURCE_NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    503: "SERVICE_UNAVAILABLE",
+    504: "TIMEOUT",
+}
+
+
+class RestProtocol(web.RequestHandler):
+    """One connection: aiohttp's, but for the look of its errors. `options` are those of web.RequestHandler.
+
+    While the node is not `ready`, an answer is the last of its connection, so that its client goes where it is served.
+    """
+
+    __slots__ = ("_errors", "_hub_log", "_ready", "_request_ids")
+
+    def __init__(
+        self,
+        server: web.Server,
+        errors: ErrorAnswers,
+        request_ids: RequestIds,
+        *,
+        ready: Callable[[], bool],
+        **options: Any,
+    ) -> None:
+        # Bodies are unpacked by who reads them (rest/requests.py).
+        super().__init__(server, auto_decompress=False, **options)
+        self._ready = ready
+        self._errors = errors
+        self._request_ids = request_ids
+        self._hub_log = structlog.get_logger()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP with BAD_REQUEST, what another door's handler let through with INTERNAL_ERROR; then close.
+
+        The parser's text quotes the request, so it is not repeated. Raises ConnectionError where an answer has begun.
+        """
+        request_id = self._request_ids.of(request)
+        if status >= 500:
+            self._hub_log.error("request_failed", request_id=request_id, exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun, an error cannot follow it")
+        _let_go(exc)
+        response = self._errors.response(_error_of(status, exc), request_id)
+        response.force_close()
+        return response
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of what came after the first thing that was no HTTP."""
+        for message, _ in self._messages:
+            _let_go(getattr(message, "exc", None))
+        super().connection_lost(exc)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send `resp`; one of aiohttp's own refusals, which carry plain text, is sent as the error object."""
+        if isinstance(resp, web.HTTPError):
+            error = HubError(_CODES.get(resp.status, "BAD_REQUEST" if resp.status < 500 else "INTERNAL_ERROR"))
+            allow = {"Allow": resp.headers["Allow"]} if "Allow" in resp.headers else {}
+            resp = self._errors.response(error, self._request_ids.of(request), {**SAFE, **allow})
+        if not self._ready() and not resp.prepared:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log, but for a body that its client has broken: that is answered, and no fault of the hub."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
+
+def _let_go(exc: BaseException | None) -> None:
+    """Give back what the parser was given: its error holds the frames that hold the bytes, and is itself held by one of them.
+
+    Such a ring waits for the collector, which counts objects and not their sizes: a hundred headers of 10 MB were a gigabyte.
+    """
+    if exc is not None:
+        exc.__traceback__ = None
+
+
+def _error_of(status: int, exc: BaseException | None) -> HubError:
+    if isinstance(exc, LineTooLong):
+        return HubError("BAD_REQUEST", "The request line or a header is too long")
+    if status < 500:
+        return HubError("BAD_REQUEST", "The request is not valid HTTP")
+    return HubError("TIMEOUT" if status == 504 else "INTERNAL_ERROR")

@@ -1,0 +1,175 @@
+"""The live rooms of a node: publishing into them, and what their subscribers need.
+
+A room is present here while somebody holds it, and some seconds more: a client that reconnects finds the end of its history in
+memory. Rooms of a shared namespace have one subscription an organisation together.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+import orjson
+
+from core.clock import Clock, rfc3339
+from core.deadline import ended_within
+from core.errors import HubError
+from core.ids import new_id
+from rooms.live_feed import LiveFeed, LiveSink
+from rooms.live_publisher import LivePublisher
+from rooms.live_recovery import LiveRecovery
+from rooms.live_rules import LIVE, carrier_of
+from rooms.live_store import Head, LiveStore
+from rooms.live_wire import LiveEntry, live_channel
+from rooms.recovery import Bookmark
+from rooms.slots import TICK_SECONDS, Slots
+from rooms.switch import Switch
+from rooms.tasks import Tasks
+
+RETRY_SECONDS = 0.25
+# Rooms whose heads are compared at once.
+COMPARED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where an event went."""
+
+    event_id: UUID
+    offset: int
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A part of a room's history, oldest first, and where the room is. `recovered`: it goes on from where was asked."""
+
+    head: Head
+    recovered: bool
+    entries: list[LiveEntry]
+
+
+class LiveRooms:
+    """All live rooms of a node. `run()` beside everything else, `close()` before the switch is closed."""
+
+    def __init__(self, store: LiveStore, *, switch: Switch, clock: Clock, sink: LiveSink) -> None:
+        self.recovery = LiveRecovery(store, clock)
+        self._store = store
+        self._clock = clock
+        self._sink = sink
+        self._tasks = Tasks()
+        self._publisher = LivePublisher(store, self._tasks.spawn)
+        self._slots = Slots(
+            make=self._make_feed, channel=lambda key: live_channel(*key), switch=switch, tasks=self._tasks
+        )
+        self._comparing: asyncio.Task[None] | None = None
+        self._due: dict[LiveFeed, None] = {}
+        switch.when_connected(self._check)
+
+    async def publish(
+        self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str, event_id: UUID | None = None
+    ) -> Published:
+        """Publish an event; `data` is JSON. The caller has checked who may do it (rooms/names.py).
+
+        Raises HubError PAYLOAD_TOO_LARGE beyond what the namespace allows, and SERVICE_UNAVAILABLE when Redis does not answer:
+        whether the event went out is unknown then.
+        """
+        rules = LIVE[channel.partition(":")[0]]
+        if len(data) > rules.message_bytes:
+            raise HubError("PAYLOAD_TOO_LARGE", f"`data` has at most {rules.message_bytes} bytes in {rules.namespace}")
+        event_id = event_id or new_id()
+        head = {
+            "id": str(event_id),
+            "type": type,
+            "source": source,
+            "subject": channel.replace(":", "/", 1),
+            "time": rfc3339(self._clock.now()),
+        }
+        envelope = f'{orjson.dumps(head)[:-1].decode()},"data":{data.decode()}}}'
+        at = await self._publisher.publish(org_id, channel, envelope)
+        return Published(event_id, at.position, at.epoch)
+
+    async def history(
+        self, org_id: UUID, channel: str, mark: Bookmark, *, before: int | None = None, limit: int
+    ) -> History:
+        """Return what follows the bookmark, or, without one or where that is gone, the latest (`before`: below an offset).
+
+        Raises HubError SERVICE_UNAVAILABLE when Redis does not answer.
+        """
+        if mark.offset is not None:
+            found = await self._store.read(org_id, channel, "after", mark.offset, limit=limit)
+            is_same = mark.epoch in (None, found.head.epoch) and mark.offset <= found.head.position
+            if is_same and found.continues(mark.offset):
+                return History(found.head, recovered=True, entries=found.entries)
+        found = await self._store.read(org_id, channel, "before", before, limit=limit)
+        is_same = mark.offset is None and mark.epoch in (None, found.head.epoch)
+        return History(found.head, recovered=is_same, entries=found.entries)
+
+    def hold(self, org_id: UUID, channel: str) -> None:
+        """Have the channel's carrier here from now on, as soon as Redis has confirmed it. Give it back with release(), once."""
+        self._slots.hold((org_id, carrier_of(channel)))
+
+    async def acquire(self, org_id: UUID, channel: str) -> LiveFeed:
+        """Return the channel's carrier: subscribed, confirmed, its head known. Give it back with release(), once.
+
+        Waits while Redis is away; raises HubError SERVICE_UNAVAILABLE where it hangs. Cancelled or failed, nothing is to be
+        given back.
+        """
+        return await self._slots.acquire((org_id, carrier_of(channel)))
+
+    def release(self, org_id: UUID, channel: str) -> None:
+        """Give a carrier back. It stays subscribed for some seconds more."""
+        self._slots.release((org_id, carrier_of(channel)))
+
+    async def run(self) -> None:
+        """Look after the rooms until cancelled. A bug in a background task of theirs is raised here."""
+        while not await ended_within(self._clock, TICK_SECONDS, self._tasks.crash):
+            self._due |= dict.fromkeys(self._slots.tick())
+            self._compare_due()
+        if not self._tasks.crash.cancelled():
+            self._tasks.crash.result()
+
+    async def close(self) -> None:
+        """End the subscriptions and every task."""
+        self._slots.close()
+        await self._tasks.close()
+
+    def check_all(self) -> None:
+        """Compare every room with Redis, in the background: when something may be missing."""
+        self._check(list(self._slots))
+
+    def _check(self, feeds: Iterable[object]) -> None:
+        for feed in feeds:
+            if isinstance(feed, LiveFeed):
+                if feed.epoch:
+                    self._due[feed] = None
+                else:
+                    feed.check()  # noted, for when it has begun
+        self._compare_due()
+
+    def _make_feed(self, key: tuple[UUID, str]) -> LiveFeed:
+        org_id, carrier = key
+        return LiveFeed(org_id, carrier, store=self._store, sink=self._sink, clock=self._clock, spawn=self._tasks.spawn)
+
+    def _compare_due(self) -> None:
+        if self._due and self._comparing is None:
+            self._comparing = self._tasks.spawn(self._compare())
+
+    async def _compare(self) -> None:
+        """Compare the rooms that are due with Redis, some hundred of an organisation by one command."""
+        try:
+            while self._due:
+                org_id = next(iter(self._due)).org_id
+                feeds = [feed for feed in self._due if feed.org_id == org_id][:COMPARED]
+                try:
+                    heads = await self._store.heads(org_id, [feed.carrier for feed in feeds])
+                except HubError:
+                    await self._clock.sleep(RETRY_SECONDS)
+                    continue
+                for feed, head in zip(feeds, heads, strict=True):
+                    self._due.pop(feed, None)
+                    # A feed that is ahead has got by pub/sub what was published meanwhile.
+                    if head.epoch != feed.epoch or head.position > feed.last:
+                        feed.check()
+        finally:
+            self._comparing = None

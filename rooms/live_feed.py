@@ -1,0 +1,186 @@
+"""What carries live rooms to a node: one room, or all rooms of a shared namespace, put in order by rooms/sequence.py.
+
+The history is bounded and can be lost: where it does not reach back to what is missing, or has another epoch, the room's members
+are told by a reset, and go on from where the room is.
+"""
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+from core.clock import Clock
+from core.events.event import Entry
+from rooms.live_rules import LIVE
+from rooms.live_store import Head, Snapshot
+from rooms.live_wire import LiveEntry, decode_message
+from rooms.sequence import Bounds, Full, SequenceFeed, Spawn
+
+PAGE = 256
+BOUNDS = Bounds(ring_entries=1_024, ring_size=1024 * 1024, held_entries=2_048, held_size=2 * 1024 * 1024)
+
+Reason = Literal["epoch", "offset", "history"]
+
+
+class LiveSink(Protocol):
+    """Takes what live rooms bring, synchronously; it must not raise."""
+
+    def deliver(self, org_id: UUID, entries: Sequence[Entry]) -> Full | None:
+        """Take entries: in order, each once, all that one read brought together."""
+        ...
+
+    def reset_room(self, org_id: UUID, channel: str, epoch: str, offset: int, reason: str) -> None:
+        """Tell the members of a room that what was before `offset` will not come."""
+        ...
+
+    def channels(self, org_id: UUID, prefix: str) -> list[str]:
+        """Return the channels that have members here and begin with `prefix`."""
+        ...
+
+
+class Store(Protocol):
+    """What is read of rooms here (rooms.live_store.LiveStore). Every method may raise HubError while Redis is away."""
+
+    async def read(
+        self,
+        org_id: UUID,
+        channel: str,
+        direction: Literal["after", "before"] = "after",
+        offset: int | None = None,
+        *,
+        limit: int,
+    ) -> Snapshot:
+        """Read a part of a history, oldest first."""
+        ...
+
+    async def heads(self, org_id: UUID, channels: Sequence[str]) -> list[Head]:
+        """Return where rooms are, at one moment."""
+        ...
+
+
+class LiveFeed(SequenceFeed[LiveEntry]):
+    """One carrier on a node; the numbers are its sequence. Made by LiveRooms; `start()` makes it usable.
+
+    reason    why the present life began
+    """
+
+    _waiting_event = "live_feed_waits_for_redis"
+
+    def __init__(self, org_id: UUID, carrier: str, *, store: Store, sink: LiveSink, clock: Clock, spawn: Spawn) -> None:
+        super().__init__(
+            org_id, decode=decode_message, number=attrgetter("sequence"), bounds=BOUNDS, clock=clock, spawn=spawn
+        )
+        self.carrier = carrier
+        self.reason: Reason = "epoch"
+        self.is_shared = carrier in LIVE
+        self._store = store
+        self._sink = sink
+        self._tops: dict[str, Head] = {}
+
+    def since(self, sequence: int, channel: str) -> list[LiveEntry] | None:
+        """Return what was handed over of `channel` after `sequence`; None where that is not in memory, or not known yet."""
+        if sequence > self.last:
+            return None
+        entries = self._ring.since(sequence)
+        return None if entries is None else [e for e in entries if e.channel == channel]
+
+    def top(self, channel: str) -> Head | None:
+        """Return up to where `channel` was handed over; in a shared carrier only of channels that are followed."""
+        return self._tops.get(channel) if self.is_shared else Head(self.epoch, self.last)
+
+    def follow(self, channel: str, top: Head) -> None:
+        """Keep the top of a shared carrier's channel from now on, from `top`."""
+        if self.is_shared:
+            self._tops[channel] = top
+
+    def forget(self, channel: str) -> None:
+        """Keep the top of `channel` no more."""
+        self._tops.pop(channel, None)
+
+    async def start(self) -> None:
+        """Begin at the room's head, with the end of its history in memory. Redis must have confirmed the subscription.
+
+        Raises HubError while Redis does not answer; starting again is right then.
+        """
+        found = await self._store.read(self.org_id, self.carrier, "before", limit=PAGE)
+        before = found.entries
+        is_dense = bool(before) and before[0].sequence == found.head.position - len(before) + 1
+        self._begin(found.head.epoch, found.head.position, before if is_dense else [])
+        self._mend_if_needed()
+
+    async def checked(self) -> None:
+        """Compare with Redis; return when everything is there that was published before this call."""
+        self.check()
+        await self.until(lambda: self._mending is None)
+
+    def _deliver(self, entries: list[LiveEntry]) -> Full | None:
+        if self._tops:
+            for entry in entries:
+                if entry.channel in self._tops:
+                    self._tops[entry.channel] = Head(entry.epoch, entry.position)
+        return self._sink.deliver(self.org_id, entries)
+
+    def _missing(self) -> bool:
+        # What is held waits for a check that is due: the room may be another than the one that it goes on from.
+        return self._must_check or super()._missing()
+
+    async def _mend_once(self) -> None:
+        """Read one page of what is missing, and hand it over; begin a new life where that cannot be."""
+        self._must_check = False
+        try:
+            after, published = self.last, max(self.last, self._target)
+            found = await self._store.read(self.org_id, self.carrier, "after", after, limit=PAGE)
+            if found.head.epoch != self.epoch:
+                await self._restart("epoch")
+            elif found.head.position < published:
+                await self._restart("offset")
+            elif not found.continues(after):
+                await self._restart("history")
+            else:
+                # Messages that went on from `last` may have come while this was read: the answer may be older than they are.
+                self._target = max(self._target, found.head.position)
+                following = dense([each for each in found.entries if each.sequence > self.last], self.last)
+                if following and self._full is None:  # what came meanwhile may have filled it
+                    self._hand_over(following)
+        except BaseException:
+            self._must_check = True
+            raise
+
+    async def _restart(self, reason: Reason) -> None:
+        """Begin a new life where the room is now, and tell the members of every room that it carries."""
+        told: dict[str, Head] = {}
+        # Nothing goes out between the answer and the reset.
+        self._target = max(self._target, self.last + 1)
+        while True:
+            # Whoever joins while this waits may miss what it skips, and is told as well.
+            channels = self._sink.channels(self.org_id, f"{self.carrier}:") if self.is_shared else []
+            if told and told.keys() >= {*channels, self.carrier}:
+                break
+            asked = [self.carrier, *channels]
+            told = dict(zip(asked, await self._store.heads(self.org_id, asked), strict=True))
+        head = told[self.carrier]
+        self._warn("live_feed_reset", reason=reason, epoch=head.epoch, sequence=head.position, last=self.last)
+        self.reason = reason
+        held = [e for e in self._held if head.epoch == self.epoch and e.sequence > head.position]
+        self._begin(head.epoch, head.position, [])
+        if self.is_shared:
+            del told[self.carrier]
+        for channel, at in told.items():
+            if channel in self._tops:
+                self._tops[channel] = at
+            self._sink.reset_room(self.org_id, channel, at.epoch, at.position, reason)
+        self._hold(held)
+        self._tell_waiting()
+
+    def _warn(self, event: str, **values: Any) -> None:
+        super()._warn(event, carrier=self.carrier, **values)
+
+
+def dense(entries: list[LiveEntry], after: int) -> list[LiveEntry]:
+    """Return the entries of one stream that go on from `after` without a gap."""
+    dense: list[LiveEntry] = []
+    for entry in entries:
+        if entry.sequence != after + 1 + len(dense):
+            break
+        dense.append(entry)
+    return dense

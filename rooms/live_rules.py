@@ -1,0 +1,64 @@
+"""The rules of live rooms, one entry a namespace: who reads, who publishes, how much, and what is kept of it.
+
+A live room has no log behind it: what is published goes straight through Redis, with a bounded history. A client that comes back
+later than the history reaches is told so by `reset`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+HOUR = 3600
+DAY = 24 * HOUR
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRules:
+    """One namespace.
+
+    read_scope        what subscribing and history take; None: only the person whom the channel names
+    publish_scope     what publishing takes; None: only the hub itself publishes
+    history_*         what is kept at most, in events, bytes of envelopes, and seconds
+    remembered        seconds after the last event for which offsets go on; afterwards a new epoch begins
+    message_bytes     the largest `data`, as JSON without spaces
+    delivery          `ordered`: every event in order, a slow reader is cut
+    is_shared         all rooms of an organisation arrive by one subscription: there are many, and each is quiet
+    names             what stands after the colon: an id, a name, or a subject
+    """
+
+    namespace: str
+    read_scope: str | None
+    publish_scope: str | None
+    history_entries: int
+    history_bytes: int
+    history_seconds: int
+    remembered: int = 7 * DAY
+    message_bytes: int = 16 * KIB
+    delivery: Literal["ordered"] = "ordered"
+    is_shared: bool = False
+    names: Literal["id", "name", "subject"] = "id"
+
+
+LIVE: Mapping[str, LiveRules] = {
+    rules.namespace: rules
+    for rules in (
+        LiveRules("runs", "read:agents", None, 4_096, 1024 * KIB, HOUR, remembered=DAY, message_bytes=32 * KIB),
+        LiveRules("sessions", "read:agents", None, 512, 512 * KIB, HOUR, remembered=DAY, message_bytes=32 * KIB),
+        LiveRules("chat", "read:streams", "write:streams", 512, 1024 * KIB, DAY, names="name"),
+        LiveRules("users", None, "write:streams", 128, 256 * KIB, DAY, names="subject", is_shared=True),
+    )
+}
+# Of the subscription that all rooms of a shared namespace have together: what a node that lost Redis for a moment reads.
+CARRIER = LiveRules("", None, None, 2_048, 1024 * KIB, 600)
+
+
+def rules_of(channel: str) -> LiveRules | None:
+    """Return the rules of a channel by its name; None where it is of no live namespace."""
+    return LIVE.get(channel.partition(":")[0])
+
+
+def carrier_of(channel: str) -> str:
+    """Name what carries a live channel to the nodes: the channel itself, or what all of its namespace share."""
+    namespace = channel.partition(":")[0]
+    return namespace if LIVE[namespace].is_shared else channel

@@ -1,0 +1,160 @@
+"""Live rooms in Redis: publishing, histories, heads. One script call each; what Redis does not answer is a HubError."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+from redis.exceptions import RedisError
+
+from core.errors import HubError
+from core.store.redis import Redis, Script
+from rooms.live_rules import CARRIER, LIVE, LiveRules, carrier_of, rules_of
+from rooms.live_wire import LiveEntry, decode_body, history_key, live_channel, room_key
+
+# Reads that a node has under way: after a reconnect all its rooms want to know where they are.
+READERS = 8
+# Rooms whose heads one script call reads: a few microseconds each, in which nothing else runs in Redis.
+HEADS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a room is: `position` is the last offset given, 0 of a room where nothing happened."""
+
+    epoch: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A room at one moment: where it is, where its carrier is, and the entries that were asked for, oldest first."""
+
+    head: Head
+    carrier: Head
+    entries: list[LiveEntry]
+
+    def continues(self, after: int) -> bool:
+        """Tell whether the entries go on from `after` without a gap; also where there is nothing after it."""
+        return self.head.position <= after or (bool(self.entries) and self.entries[0].sequence == after + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Events for one room, in their order."""
+
+    org_id: UUID
+    channel: str
+    envelopes: Sequence[str]
+
+
+class LiveStore:
+    """All live rooms. Every method raises HubError SERVICE_UNAVAILABLE when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._scripts = {name: Script(Path(__file__).with_name(f"live_{name}.lua")) for name in _SCRIPTS}
+        self._readers = asyncio.Semaphore(READERS)
+
+    async def publish(self, org_id: UUID, channel: str, envelope: str) -> Head:
+        """Publish an event; return its offset and the room's epoch. When this raises, whether it went out is unknown."""
+        return _head_of(await self._run("publish", *_publishing(Letters(org_id, channel, [envelope]))))
+
+    async def publish_each(self, letters: Sequence[Letters]) -> list[Head | Exception]:
+        """Publish all of them by one pipeline; return the place of the first event of each, the others follow it.
+
+        Redis' error stands in place of an answer that there is not (`unavailable` tells it): whether those went out is unknown.
+        """
+        answers = await self._scripts["publish"].run_each(self._redis, [_publishing(some) for some in letters])
+        return [answer if isinstance(answer, Exception) else _head_of(answer) for answer in answers]
+
+    async def read(
+        self,
+        org_id: UUID,
+        channel: str,
+        direction: Literal["after", "before"] = "after",
+        offset: int | None = None,
+        *,
+        limit: int,
+    ) -> Snapshot:
+        """Read a room; `after` gives the oldest entries above `offset`, `before` the latest below it, always oldest first.
+
+        Without `offset` that is the history's beginning, or its end.
+        """
+        rules = rules_of(channel) or CARRIER
+        carrier = carrier_of(channel) if ":" in channel else channel
+        keys = [key(org_id, name) for name in (channel, carrier) for key in (room_key, history_key)]
+        bound = "" if offset is None else offset
+        args = [_new_ids(), rules.remembered, rules.history_seconds, direction, bound, limit]
+        async with self._readers:
+            epoch, head, carrier_epoch, sequence, rows = await self._run("read", keys, args)
+        entries = [decode_body(_offset_of(rows[at]), rows[at + 1].decode()) for at in range(0, len(rows), 2)]
+        if direction == "before":
+            entries.reverse()
+        if carrier != channel:
+            entries = [replace(entry, epoch=epoch.decode()) for entry in entries]
+        return Snapshot(Head(epoch.decode(), head), Head(carrier_epoch.decode(), sequence), entries)
+
+    async def heads(self, org_id: UUID, channels: Sequence[str]) -> list[Head]:
+        """Return where each room is, all of at most HEADS at one moment."""
+        found: list[Head] = []
+        for start in range(0, len(channels), HEADS):
+            some = channels[start : start + HEADS]
+            keys = [key(org_id, name) for name in some for key in (room_key, history_key)]
+            async with self._readers:
+                states = await self._run("heads", keys, [_new_id(), CARRIER.remembered])
+            found += [Head(states[at].decode(), states[at + 1]) for at in range(0, len(states), 2)]
+        return found
+
+    async def _run(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        try:
+            return await self._scripts[name].run(self._redis, keys, args)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise unavailable() from error
+
+
+_SCRIPTS = ("publish", "read", "heads")
+
+
+def unavailable() -> HubError:
+    """Return what is raised when Redis does not answer."""
+    return HubError("SERVICE_UNAVAILABLE", "Live rooms are not available for the moment", retry_after=1)
+
+
+def _publishing(letters: Letters) -> tuple[list[str], list[str | int]]:
+    """Return keys and arguments of live_publish.lua."""
+    org_id, channel = letters.org_id, letters.channel
+    carrier = carrier_of(channel)
+    keys = [room_key(org_id, channel), history_key(org_id, channel)]
+    if carrier != channel:
+        keys += [room_key(org_id, carrier), history_key(org_id, carrier)]
+    bounds = (*_bounds(_known(channel)), *_bounds(CARRIER))
+    return keys, [live_channel(org_id, carrier), _new_ids(), channel, *bounds, *letters.envelopes]
+
+
+def _head_of(answer: Any) -> Head:
+    offset, epoch = answer
+    return Head(epoch.decode(), offset)
+
+
+def _known(channel: str) -> LiveRules:
+    return LIVE[channel.partition(":")[0]]
+
+
+def _bounds(rules: LiveRules) -> tuple[int, int, int, int]:
+    return rules.history_entries, rules.history_bytes, rules.history_seconds, rules.remembered
+
+
+def _new_id() -> str:
+    return secrets.token_hex(6)
+
+
+def _new_ids() -> str:
+    return f"{_new_id()},{_new_id()}"
+
+
+def _offset_of(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[0])

@@ -1,0 +1,110 @@
+"""Names of channels, and who may join them.
+
+    agents            everything that happens to agents of the organisation
+    agents:<uuid>     what happens to one of them
+    runs:<uuid>       live rooms (rooms/live_rules.py): what a run writes, a session's turns,
+    sessions:<uuid>
+    chat:<name>       what people say to each other,
+    users:<subject>   and what is for one person
+
+A channel has one name: the id stands in it as REST answers it, in lower case with hyphens.
+"""
+
+import re
+from dataclasses import dataclass
+from uuid import UUID
+
+from core.auth.caller import Caller
+from core.errors import HubError
+from core.ids import parse_id
+from rooms.live_rules import LIVE, LiveRules
+
+# Each is a kind of resource, whose changes are in the log; joining takes the resource's read scope.
+LOG_NAMESPACES = frozenset({"agents", "knowledge", "twins"})
+_NAME = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
+# As of `sub` in a token.
+_LONGEST_SUBJECT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel by its parts; `resource_id` is None of the channel that holds all of a kind, and where a name is no id."""
+
+    name: str
+    namespace: str
+    resource_id: UUID | None
+
+    @property
+    def live(self) -> LiveRules | None:
+        """The rules of a live room; None of a channel of the log."""
+        return LIVE.get(self.namespace)
+
+
+def parse_channel(name: str) -> Channel:
+    """Take a name apart. Raises HubError CHANNEL_NOT_FOUND where no channel has it."""
+    namespace, colon, rest = name.partition(":")
+    rules = LIVE.get(namespace)
+    if rules is None and namespace not in LOG_NAMESPACES:
+        raise HubError("CHANNEL_NOT_FOUND")
+    if rules is not None and rules.names != "id":
+        return _named(name, rules, rest)
+    if not colon and rules is None:
+        return Channel(name, namespace, None)
+    resource_id = parse_id(rest)
+    # Other spellings of the id would be a second name: its events would carry a channel that the client never asked for.
+    if resource_id is None or str(resource_id) != rest:
+        raise HubError("CHANNEL_NOT_FOUND", f"There is no such channel: after {namespace}: comes an id, in lower case")
+    return Channel(name, namespace, resource_id)
+
+
+def may_join(caller: Caller, channel: Channel) -> None:
+    """Return when `caller` may join; the organisation is the caller's own, so it is not asked here.
+
+    Raises HubError INSUFFICIENT_SCOPE without the read scope, and FORBIDDEN where the caller is restricted to other resources:
+    such a caller may join the channels of its resources, never a channel that holds all of a kind, nor a chat. A person's
+    room is for that person alone.
+    """
+    if channel.namespace == "users":
+        if channel.name != own_room(caller):
+            raise HubError("FORBIDDEN", "The room of a person is for that person alone")
+        return
+    rules = channel.live
+    _check_scope(caller, f"read:{channel.namespace}" if rules is None else rules.read_scope)
+    _check_resource(caller, channel, "join")
+
+
+def may_publish(caller: Caller, channel: Channel) -> None:
+    """Return when `caller` may publish into the channel. Raises HubError FORBIDDEN where only the hub does, and as may_join."""
+    rules = channel.live
+    if rules is None or rules.publish_scope is None:
+        raise HubError("FORBIDDEN", f"Only the hub itself publishes into channels of {channel.namespace}")
+    _check_scope(caller, rules.publish_scope)
+    _check_resource(caller, channel, "publish into")
+
+
+def own_room(caller: Caller) -> str:
+    """Name the room of the caller's subject."""
+    return f"users:{caller.subject}"
+
+
+def _named(name: str, rules: LiveRules, rest: str) -> Channel:
+    if rules.names == "subject":
+        is_good = 0 < len(rest) <= _LONGEST_SUBJECT and rest.isprintable()
+    else:
+        is_good = _NAME.fullmatch(rest) is not None
+    if not is_good:
+        allowed = "a subject" if rules.names == "subject" else "1 to 128 of the characters A-Z a-z 0-9 . _ : @ -"
+        raise HubError("CHANNEL_NOT_FOUND", f"There is no such channel: after {rules.namespace}: comes {allowed}")
+    return Channel(name, rules.namespace, None)
+
+
+def _check_scope(caller: Caller, scope: str | None) -> None:
+    if scope is not None and not caller.has(scope):
+        raise HubError("INSUFFICIENT_SCOPE", f"The credential lacks the scope {scope}")
+
+
+def _check_resource(caller: Caller, channel: Channel, verb: str) -> None:
+    if caller.resource_ids is None:
+        return
+    if channel.resource_id is None or not caller.may_touch(channel.resource_id):
+        raise HubError("FORBIDDEN", f"The credential may {verb} only the channels of its own resources")

@@ -1,0 +1,98 @@
+"""Waiting with a bound, on the injected clock."""
+
+import asyncio
+import contextlib
+
+import pytest
+from structlog.testing import capture_logs
+
+from core.deadline import CANCELS, end_tasks, ended_within, within
+from tests.harness.clock import ManualClock
+
+
+async def test_ended_within_tells_which_came_first(clock: ManualClock):
+    """The future in time, or the bound; the future is left alone."""
+    future = asyncio.get_running_loop().create_future()
+    waiting = asyncio.ensure_future(ended_within(clock, 2, future))
+    await clock.advance(2)
+    assert await waiting is False
+    assert not future.done()
+    waiting = asyncio.ensure_future(ended_within(clock, 2, future))
+    await clock.advance(1)
+    future.set_result(None)
+    assert await waiting is True
+    await clock.settle()
+    assert clock.sleeping == 0, "no sleeper is left behind"
+
+
+async def test_within_returns_raises_or_gives_up(clock: ManualClock):
+    """The work's result, its exception, or TimeoutError with the work cancelled."""
+
+    async def broken() -> None:
+        raise ZeroDivisionError
+
+    async def three() -> int:
+        return 3
+
+    ended = False
+
+    async def endless() -> None:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+
+    assert await within(clock, 1, three()) == 3
+    with pytest.raises(ZeroDivisionError):
+        await within(clock, 1, broken())
+    waiting = asyncio.ensure_future(within(clock, 1, endless()))
+    await clock.advance(1)
+    with pytest.raises(TimeoutError):
+        await waiting
+    await clock.settle()
+    assert ended
+
+
+async def test_a_cancellation_that_gets_lost_is_repeated():
+    """Whoever swallows the first ones is ended all the same; one that fails, or has ended, holds nobody up."""
+    lost = 0
+
+    async def stubborn() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost += 1
+                if lost == 3:
+                    raise
+
+    async def failing() -> None:
+        raise OSError
+
+    tasks = [asyncio.create_task(work) for work in (stubborn(), failing(), asyncio.sleep(0))]
+    await asyncio.sleep(0)
+    await asyncio.wait_for(end_tasks(tasks, again=0.01), 10)
+    assert lost == 3
+    assert all(task.done() for task in tasks)
+    assert isinstance(tasks[1].exception(), OSError)
+
+
+async def test_what_swallows_every_cancellation_is_left_behind_and_logged():
+    """A node that is to stop does not wait for it."""
+    let_go = asyncio.Event()
+
+    async def deaf() -> None:
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+
+    task = asyncio.create_task(deaf(), name="deaf")
+    await asyncio.sleep(0)
+    with capture_logs() as log:
+        await asyncio.wait_for(end_tasks([task], again=0.01), 10)
+    assert [(entry["event"], entry["task"]) for entry in log] == [("cancelled_task_goes_on", "deaf")]
+    assert task.cancelling() == CANCELS
+    let_go.set()
+    await task

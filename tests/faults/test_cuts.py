@@ -1,0 +1,90 @@
+"""A reader that is cut again and again, while nodes and Redis die, misses nothing and doubles nothing."""
+
+import random
+from contextlib import AsyncExitStack
+
+from core.store.engines import EngineUrls
+from tests.faults.conftest import WriteOn
+from tests.harness.hub_process import HubProcess, HubProcesses
+from tests.harness.organisations import Organisation
+from tests.harness.proxy import Address, FaultProxies, FaultProxy, ProxiedConnection
+from tests.harness.stream_client import StreamReader
+from tests.harness.valkey import OwnRedis
+from tests.harness.waiting import eventually, let_pass
+
+CUTS = 1000
+READERS = 5
+
+
+def cut_at_random(connection: ProxiedConnection, rng: random.Random) -> None:
+    """Let a connection end anywhere: in the handshake, in a subscribe frame, in an event, by RST or FIN."""
+    how = rng.choice(("rst", "fin"))
+    if rng.random() < 0.15:
+        connection.up.cut_after(rng.randrange(1, 600), how)
+    connection.down.cut_after(int(rng.expovariate(1 / 2500)) + 1, how)
+
+
+async def proxied(proxies: FaultProxies, node: HubProcess, rng: random.Random) -> FaultProxy:
+    """Open a proxy before a node that cuts each connection somewhere."""
+    proxy = await proxies.open(node.base_url)
+    proxy.on_connect = lambda connection: cut_at_random(connection, rng)
+    return proxy
+
+
+async def test_reader_cut_at_1000_random_points_misses_and_doubles_nothing(
+    engines: EngineUrls,
+    organisation: Organisation,
+    own_redis: OwnRedis,
+    proxies: FaultProxies,
+    write_on: WriteOn,
+    seed: int,
+    hubs: HubProcesses,
+):
+    """On the way a node is killed and started again, and Redis is killed twice, once to come back empty."""
+    rng = random.Random(seed)
+    urls = EngineUrls(organisation.database_url, engines.superuser_url, own_redis.url)
+    nodes = await hubs.start_many(2, urls=urls)
+    gates = [await proxied(proxies, node, rng) for node in nodes]
+    key = await organisation.key()
+
+    def cuts() -> int:
+        return sum(" cut by " in line for gate in gates for line in gate.log)
+
+    async with AsyncExitStack() as stack:
+        streams = [gate.url("ws") + "/v2/stream" for gate in gates]
+        readers = [
+            await stack.enter_async_context(StreamReader(rng.sample(streams, 2), key, channels))
+            for channels in [["agents", "knowledge", "twins"]] * (READERS - 2) + [["agents"], ["twins", "knowledge"]]
+        ]
+        for reader in readers:
+            await reader.joined()
+        writer = await stack.enter_async_context(write_on(organisation, key, nodes))
+
+        async def reached(count: int) -> None:
+            await eventually(lambda: writer.check() and cuts() >= count, within=60, every=0.02, what=f"{count} cuts")
+
+        await reached(CUTS // 4)
+        nodes[0].kill()
+        await reached(CUTS // 4 + 100)
+        await nodes[0].start()
+        gates[0].server = Address.of(nodes[0].base_url)
+        await reached(CUTS // 2)
+        own_redis.kill()
+        await let_pass(0.5)
+        own_redis.start()
+        await reached(CUTS * 3 // 4)
+        own_redis.restart(empty=True)
+        await reached(CUTS)
+        for gate in gates:
+            gate.on_connect = None
+        await writer.stop()
+        ledger = writer.ledger
+        await ledger.settle()
+        ledger.check_log()
+        for gate in gates:
+            gate.cut_all()
+        for reader in readers:
+            await reader.has_all(ledger.log)
+    for reader in readers:
+        ledger.check_reader(reader)
+    print(f"{cuts()} cuts, {len(ledger.log)} events, {sum(reader.connections for reader in readers)} connections")

@@ -1,0 +1,55 @@
+"""Agents, knowledge bases and twins over a real database, below the doors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pytest
+
+from core.auth.caller import Caller
+from core.errors import HubError
+from core.operations.operation import Registry
+from core.operations.results import Document, Page
+from core.operations.runner import Runner
+from core.store.database import connect_as
+from handlers.agents.operations import Agents
+from handlers.knowledge.operations import Knowledge
+from handlers.twins.operations import Twins
+from tests.harness.clock import ManualClock
+
+OPERATIONS = Registry.of(each for kind in (Agents(), Knowledge(), Twins()) for each in kind.operations())
+
+
+@dataclass
+class House:
+    """The three resources over a real database."""
+
+    url: str
+    runner: Runner
+    clock: ManualClock
+    caller: Caller
+
+    async def run(self, name: str, caller: Caller | None = None, /, **data: Any) -> Any:
+        operation = OPERATIONS[name]
+        return (await self.runner.run(operation, caller or self.caller, data, request_id="req_1")).result
+
+    async def create(self, kind: str, /, **body: Any) -> Document:
+        return await self.run(f"{kind}.create", **body)
+
+    async def found(self, kind: str, q: str) -> list[str]:
+        page: Page = await self.run(f"{kind}.list", q=q)
+        return [orjson.loads(item)["name"] for item in page.items]
+
+    async def rows(self, query: str, *args: object) -> list[Any]:
+        connection = await connect_as(self.url, "hub_owner")
+        try:
+            return await connection.fetch(query, *args)
+        finally:
+            await connection.close()
+
+
+async def refused(work: Any) -> HubError:
+    """Return the refusal that `work` ends with."""
+    with pytest.raises(HubError) as caught:
+        await work
+    return caught.value

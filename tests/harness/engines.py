@@ -1,0 +1,214 @@
+"""Engines for tests: one pair a session, a fresh database a test, and pairs of their own for tests that kill them.
+
+Everything here is synchronous or loop-free, so that nothing outlives the event loop of the test that uses it.
+"""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import psutil
+import redis.asyncio
+
+from core.store.engines import Engines, EngineUrls, start_engines
+from core.store.migrate import migrate
+from tests.harness.waiting import eventually, wait_until
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` on a loop of its own; touches no event loop but that one. For synchronous fixtures."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def with_database(url: str, name: str) -> str:
+    """Return `url` with another database name."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc, f"/{name}", parts.query, ""))
+
+
+def with_login(url: str, user: str, password: str) -> str:
+    """Return `url` with another user and password."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, f"{user}:{password}@{host}", parts.path, parts.query, ""))
+
+
+async def execute_as_superuser(urls: EngineUrls, *statements: str) -> None:
+    """Run statements, each by itself, on a superuser's connection."""
+    connection = await asyncpg.connect(urls.superuser_url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def given_engines(database_url: str, redis_url: str) -> EngineUrls:
+    """Use engines that run already; `database_url` is a superuser's. Makes the plain login that the tests use."""
+    password = hashlib.sha256(database_url.encode()).hexdigest()
+    urls = EngineUrls(with_login(database_url, "hub_test", password), database_url, redis_url)
+    run(
+        execute_as_superuser(
+            urls,
+            "DO $$ BEGIN CREATE ROLE hub_test LOGIN NOINHERIT CREATEROLE; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+            f"ALTER ROLE hub_test PASSWORD '{password}'",
+        )
+    )
+    return urls
+
+
+class Template:
+    """A migrated database that those of the tests are copied from."""
+
+    def __init__(self, urls: EngineUrls) -> None:
+        self.urls = urls
+        self.name = f"hub_template_{secrets.token_hex(4)}"
+        self._owner = urlsplit(urls.database_url).username or "hub"
+
+    async def create(self) -> None:
+        """Create and migrate it. Raises what migrate raises."""
+        await migrate(await self.create_empty(self.name))
+
+    async def create_empty(self, name: str) -> str:
+        """Create the database `name` with nothing in it and return the URL of its plain login."""
+        await execute_as_superuser(self.urls, f'CREATE DATABASE "{name}" OWNER "{self._owner}"')
+        return with_database(self.urls.database_url, name)
+
+    async def copy(self, name: str) -> str:
+        """Create the database `name` and return the URL of its plain login."""
+        await execute_as_superuser(
+            self.urls, f'CREATE DATABASE "{name}" TEMPLATE "{self.name}" OWNER "{self._owner}" STRATEGY wal_log'
+        )
+        return with_database(self.urls.database_url, name)
+
+    async def drop(self, name: str) -> None:
+        """Drop a database, whoever is connected."""
+        await execute_as_superuser(self.urls, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+async def flush(redis_url: str) -> None:
+    """Empty the Redis server."""
+    client: redis.asyncio.Redis = redis.asyncio.from_url(redis_url)
+    try:
+        await client.flushall()
+    finally:
+        await client.aclose()
+
+
+def short_folder(prefix: str) -> Path:
+    """Make a folder whose path leaves room for a socket's name, and that the engines' account can enter."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp"))
+    folder.chmod(0o755)
+    return folder
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Return the live processes whose command line names `folder`: the engines and their supervisor."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        named = any(str(folder) in word for word in process.info["cmdline"] or ())
+        if named and process.info["status"] != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def remove_with_engines(folder: Path) -> None:
+    """Wait until the engines of `folder` have stopped by themselves, then remove it; ends those that do not stop."""
+    try:
+        wait_until(lambda: not processes_of(folder), within=15.0, every=0.05, what=f"engines of {folder} stopped")
+    finally:
+        for process in processes_of(folder):
+            process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class EngineProcess:
+    """A server process and, for PostgreSQL, its children, by pid."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self.process = process
+
+    def kill(self) -> None:
+        """SIGKILL of the server alone: what its children do then is the engine's affair."""
+        self.process.send_signal(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """SIGSTOP of the server, then of its children: nothing answers, nothing is closed."""
+        for process in self._family():
+            process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT of all of them."""
+        for process in self._family():
+            process.send_signal(signal.SIGCONT)
+
+    def _family(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
+
+
+class PrivateEngines:
+    """Engines in a data folder of their own, for a test that hurts them. Start with `await start()`, end with `close()`."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.data = folder or short_folder("hub-own")
+        self._engines: Engines | None = None
+        self._urls: EngineUrls | None = None
+
+    @property
+    def urls(self) -> EngineUrls:
+        """Where they are, also while they are down."""
+        assert self._urls is not None, "start() comes first"
+        return self._urls
+
+    async def start(self) -> EngineUrls:
+        """Start them, or attach to them; returns when both answer."""
+        self._engines = await start_engines(self.data)
+        self._urls = self._engines.urls
+        return self._urls
+
+    async def postgres(self) -> EngineProcess:
+        """Find the postmaster. It must answer now; ask before hurting it."""
+        connection = await asyncpg.connect(self.urls.superuser_url)
+        try:
+            lines = await connection.fetchval("SELECT pg_read_file('postmaster.pid')")
+        finally:
+            await connection.close()
+        return EngineProcess(psutil.Process(int(lines.split("\n")[0])))
+
+    async def redis(self) -> EngineProcess:
+        """Find the Redis server. It must answer now; ask before hurting it."""
+        client: redis.asyncio.Redis = redis.asyncio.from_url(self.urls.redis_url)
+        try:
+            info = await client.info("server")
+        finally:
+            await client.aclose()
+        return EngineProcess(psutil.Process(int(info["process_id"])))
+
+    async def answering(self, *, within: float = 10.0) -> None:
+        """Wait until both answer again."""
+        failures = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.asyncio.RedisError, AssertionError)
+        await eventually(self.postgres, within=within, retry_on=failures, what="PostgreSQL answers")
+        await eventually(self.redis, within=within, retry_on=failures, what="Redis answers")
+
+    def close(self) -> None:
+        """Let go of them: they stop by themselves when nobody else holds on."""
+        if self._engines is not None:
+            self._engines.close()
+            self._engines = None
+
+    def remove(self) -> None:
+        """Close, wait until all is stopped, and remove the data folder."""
+        self.close()
+        remove_with_engines(self.data)

@@ -1,0 +1,233 @@
+"""Idempotency keys at the REST door: every POST and PATCH, the same answer again, and secrets that the database does not have."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from core.auth.signing import ensure_signing_key
+from core.store.database import connect_as
+from core.store.migrate import installation_secret
+from rest.door import VERSIONS
+from tests.harness.clock import ManualClock
+from tests.harness.organisations import Organisation
+from tests.rest.server import Answer, RestServer, operations, serve
+
+NEW_KEY = {"name": "CI", "scopes": ["read:agents", "write:keys"]}
+# A body of each POST and PATCH, and another one where it takes any; a route that has none here fails its test.
+BODIES: Mapping[str, tuple[Any, Any]] = {
+    **{f"{kind}.create": ({"name": "A"}, {"name": "B"}) for kind in ("agents", "twins", "knowledge")},
+    **{f"{kind}.update": ({"name": "C"}, {"name": "D"}) for kind in ("agents", "twins", "knowledge")},
+    "keys.create": (NEW_KEY, {**NEW_KEY, "name": "CD"}),
+    "keys.update": ({"name": "C"}, {"name": "D"}),
+    "keys.rotate": ({"overlap_seconds": 60}, {"overlap_seconds": 61}),
+    "tokens.create": ({"subject": "ada", "scopes": ["read:agents"]}, {"subject": "bob", "scopes": ["read:agents"]}),
+    "tickets.create": (None, None),
+}
+ROUTES = [(version, route) for version in VERSIONS for route in version.routes if route.method in ("POST", "PATCH")]
+# What is of one answer alone, or of its moment.
+OWN_HEADERS = {"x-request-id", "date", "idempotent-replayed"}
+
+
+@pytest.fixture
+async def rest(database_url: str, redis_url: str, clock: ManualClock) -> AsyncIterator[RestServer]:
+    """The door with all of the hub's operations, and the parts that they need."""
+    await ensure_signing_key(database_url, await installation_secret(database_url))
+    async with serve(database_url, clock, operations().values(), redis_url=redis_url) as served:
+        yield served
+
+
+async def _path(rest: RestServer, key: str, template: str) -> str:
+    """Return the path of a route, of a resource that is made for it."""
+    if "{id}" not in template:
+        return template
+    collection, _, _ = template.partition("/{id}")
+    body = NEW_KEY if collection == "/v2/keys" else {"name": "A"}
+    made = await rest.call("POST", collection, key, body=body)
+    return template.replace("{id}", made.json()["id"])
+
+
+def _said(answer: Answer) -> dict[str, str]:
+    named = {name.lower(): value for name, value in answer.headers.items()}
+    return {name: value for name, value in named.items() if name not in OWN_HEADERS and "ratelimit" not in name}
+
+
+@pytest.mark.parametrize(
+    ("version", "route"), ROUTES, ids=[f"{version.name} {route.operation}" for version, route in ROUTES]
+)
+async def test_repeat_has_the_first_answer(rest: RestServer, key: str, clock: ManualClock, version: Any, route: Any):
+    """Status, headers and body, with Idempotent-Replayed; another body under the key is 422, another key is another request."""
+    body, other = BODIES[route.operation]
+    path = await _path(rest, key, f"{version.prefix}{route.path}")
+    under = {"Idempotency-Key": "order-66"}
+    first = await rest.call(route.method, path, key, body=body, headers=under)
+    assert first.status in (200, 201), first
+    assert "Idempotent-Replayed" not in first.headers
+    again = await rest.call(route.method, path, key, body=body, headers=under)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (again.status, again.body, _said(again)) == (first.status, first.body, _said(first))
+    if other is not None:
+        refused = await rest.call(route.method, path, key, body=other, headers=under)
+        refused.error(422, "IDEMPOTENCY_KEY_REUSED")
+    await clock.advance(2)  # tokens of one second are the same
+    anew = await rest.call(route.method, path, key, body=body, headers={"Idempotency-Key": "order-67"})
+    assert "Idempotent-Replayed" not in anew.headers
+    assert anew.body != first.body
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_put_and_delete_ignore_a_key(rest: RestServer, key: str, method: str):
+    """They are idempotent by themselves: a repeat is done again, and says what it finds."""
+    one = (await rest.call("POST", "/v2/agents", key, body={"name": "A"})).headers["Location"]
+    body = {"name": "B"} if method == "PUT" else None
+    answers = [await rest.call(method, one, key, body=body, headers={"Idempotency-Key": "k k"}) for _ in range(2)]
+    assert [answer.status for answer in answers] == ([200, 200] if method == "PUT" else [204, 404])
+    assert all("Idempotent-Replayed" not in answer.headers for answer in answers)
+
+
+async def test_condition_and_id_belong_to_the_input(rest: RestServer, key: str):
+    """The same body for another resource, or under another If-Match, is another request."""
+    one, two = [(await rest.call("POST", "/v2/agents", key, body={"name": "A"})).headers["Location"] for _ in range(2)]
+    under = {"Idempotency-Key": "k", "If-Match": '"1"'}
+    assert (await rest.call("PATCH", one, key, body={"name": "B"}, headers=under)).status == 200
+    # The first answer, though the condition holds no more.
+    assert (await rest.call("PATCH", one, key, body={"name": "B"}, headers=under)).json()["version"] == 2
+    for path, headers in ((two, under), (one, {**under, "If-Match": '"2"'}), (one, {"Idempotency-Key": "k"})):
+        answer = await rest.call("PATCH", path, key, body={"name": "B"}, headers=headers)
+        answer.error(422, "IDEMPOTENCY_KEY_REUSED")
+
+
+async def test_a_key_of_one_version_is_that_of_the_other(rest: RestServer, key: str):
+    """A client that moves to the next version while it repeats makes nothing twice; it is told where it is there."""
+    under = {"Idempotency-Key": "k"}
+    old = await rest.call("POST", "/v1/agents", key, body={"name": "A"}, headers=under)
+    new = await rest.call("POST", "/v2/agents", key, body={"name": "A"}, headers=under)
+    assert new.headers["Idempotent-Replayed"] == "true"
+    assert new.headers["Location"] == old.headers["Location"].replace("/v1/", "/v2/")
+
+
+async def test_day_is_counted_by_postgres(rest: RestServer, key: str, clock: ManualClock, organisation: Organisation):
+    """A node whose clock is set a month on does nothing twice; when the row is a day old the key is new."""
+    under = {"Idempotency-Key": "k"}
+    first = await rest.call("POST", "/v2/agents", key, body={"name": "A"}, headers=under)
+    clock.jump(31 * 24 * 3600)
+    again = await rest.call("POST", "/v2/agents", key, body={"name": "A"}, headers=under)
+    assert again.body == first.body
+    ((left,),) = await _owner(organisation, "SELECT expires_at - clock_timestamp() FROM idempotency")
+    assert timedelta(hours=23, minutes=58) < left <= timedelta(hours=24)
+    await _owner(organisation, "UPDATE idempotency SET expires_at = expires_at - interval '24 hours' RETURNING 1")
+    later = await rest.call("POST", "/v2/agents", key, body={"name": "A"}, headers=under)
+    assert "Idempotent-Replayed" not in later.headers
+    assert later.body != first.body
+
+
+class TestSecrets:
+    """Keys, tokens and tickets: the answer comes again, and nobody else gets it."""
+
+    SECRETS: Collection[tuple[str, str]] = (
+        ("/v2/keys", "key"),
+        ("/v2/keys/{id}/rotate", "key"),
+        ("/v2/tokens", "token"),
+        ("/v2/stream/tickets", "ticket"),
+    )
+    OPERATIONS: Mapping[str, str] = {f"{version.prefix}{route.path}": route.operation for version, route in ROUTES}
+
+    async def _make(self, rest: RestServer, credential: str, path: str, pattern: str, key: str = "order-66") -> Answer:
+        body, _ = BODIES[self.OPERATIONS[pattern]]
+        answer = await rest.call("POST", path, credential, body=body, headers={"Idempotency-Key": key})
+        assert answer.status in (200, 201), answer
+        assert answer.headers["Cache-Control"] == "no-store"
+        return answer
+
+    @pytest.mark.parametrize(("pattern", "member"), SECRETS)
+    async def test_database_has_neither_the_secret_nor_the_key_that_opens_it(
+        self, rest: RestServer, key: str, organisation: Organisation, pattern: str, member: str
+    ):
+        """Grepped out of every row of every table."""
+        path = await _path(rest, key, pattern)
+        made = await self._make(rest, key, path, pattern)
+        dump = await _dump(organisation.database_url)
+        assert "idempotency" in dump
+        assert made.json()[member] not in dump
+        assert "order-66" not in dump
+        assert (await self._make(rest, key, path, pattern)).body == made.body
+
+    @pytest.mark.parametrize(("pattern", "member"), SECRETS)
+    async def test_key_is_the_callers_own(
+        self, rest: RestServer, key: str, clock: ManualClock, organisation: Organisation, pattern: str, member: str
+    ):
+        """Another subject of the organisation, and one with other powers, makes a secret of its own under the same key."""
+        path = await _path(rest, key, pattern)
+        made = (await self._make(rest, key, path, pattern)).json()[member]
+        others = [
+            await organisation.key(),
+            await _token(rest, key, "ada", ["read:agents", "write:keys", "read:keys"]),
+            await _token(rest, key, "ada", ["read:agents", "write:keys"]),
+        ]
+        secrets = {made}
+        for other in others:
+            await clock.advance(1)  # tokens of one second are the same
+            answer = await self._make(rest, other, path, pattern)
+            assert "Idempotent-Replayed" not in answer.headers
+            secrets.add(answer.json()[member])
+        assert len(secrets) == 4
+
+    async def test_key_that_was_rotated_is_the_same_caller(self, rest: RestServer, key: str, clock: ManualClock):
+        """A client that gets a new secret between a request and its repeat gets the first answer."""
+        own = (await rest.call("POST", "/v2/keys", key, body=NEW_KEY)).json()
+        made = await self._make(rest, own["key"], "/v2/keys", "/v2/keys")
+        rotated = (await rest.call("POST", f"/v2/keys/{own['id']}/rotate", key, body={})).json()
+        again = await self._make(rest, rotated["key"], "/v2/keys", "/v2/keys")
+        assert (again.body, again.headers["Idempotent-Replayed"]) == (made.body, "true")
+
+    async def test_replay_is_in_the_audit(self, rest: RestServer, key: str, organisation: Organisation):
+        """Whoever was given the secret once more."""
+        for _ in range(2):
+            await self._make(rest, key, "/v2/keys", "/v2/keys")
+
+        async def outcomes() -> list[Any]:
+            return await _owner(organisation, "SELECT outcome FROM audit WHERE operation = 'keys.create' ORDER BY id")
+
+        await rest.trail.flush()
+        assert await outcomes() == [("ok",), ("replayed",)]
+
+    @pytest.mark.parametrize("path", ["/v2/tokens", "/v2/stream/tickets", "/v2/keys"])
+    async def test_twenty_at_once_make_one(self, rest: RestServer, key: str, path: str):
+        """Whatever the interleaving: every answer is the same or a 409 that says when to come again."""
+        body, _ = BODIES[self.OPERATIONS[path]]
+        under = {"Idempotency-Key": "k"}
+        answers = await asyncio.gather(*(rest.call("POST", path, key, body=body, headers=under) for _ in range(20)))
+        assert len({answer.body for answer in answers if answer.status == 201}) == 1
+        for answer in (answer for answer in answers if answer.status != 201):
+            answer.error(409, "RESOURCE_LOCKED")
+            assert answer.headers["Retry-After"] == "1"
+
+
+async def _token(rest: RestServer, key: str, subject: str, scopes: list[str]) -> str:
+    body = {"subject": subject, "scopes": scopes}
+    return (await rest.call("POST", "/v2/tokens", key, body=body)).json()["token"]
+
+
+async def _owner(organisation: Organisation, query: str) -> list[Any]:
+    connection = await connect_as(organisation.database_url, "hub_owner")
+    try:
+        return [tuple(row) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
+
+
+async def _dump(url: str) -> str:
+    """Return every row of every table of the hub, as text."""
+    connection = await connect_as(url, "hub_owner")
+    try:
+        names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'hub'")
+        rows = [
+            f"{name} {row['text']}"
+            for (name,) in names
+            for row in await connection.fetch(f'SELECT to_jsonb(t)::text AS text FROM hub."{name}" AS t')  # noqa: S608 - the catalogue's own names
+        ]
+    finally:
+        await connection.close()
+    return "\n".join(rows)

@@ -1,0 +1,178 @@
+"""The OpenAPI documents: standard, whole, stable, and what `/openapi.json` and the command give; their examples are run."""
+
+import subprocess
+import sys
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+from openapi_spec_validator import validate
+
+from core.errors import CATALOGUE
+from core.operations.operation import Registry
+from core.store.engines import EngineUrls
+from rest.door import VERSIONS
+from rest.openapi.door import documents
+from tests.harness.hub_process import CHECKOUT, HubProcesses
+from tests.harness.organisations import Organisation
+from tests.harness.rest_client import RestClient
+from tests.harness.stream_client import open_stream
+from tests.rest.server import RestServer, operations
+
+
+@pytest.fixture(scope="module")
+def both() -> dict[str, dict[str, Any]]:
+    """The documents, by OpenAPI's version."""
+    return documents(Registry.of(operations().values()), VERSIONS)
+
+
+@pytest.mark.parametrize("version", ["3.1", "3.0"])
+def test_document_is_openapi(both: dict[str, dict[str, Any]], version: str) -> None:
+    """The validator finds nothing."""
+    assert both[version]["openapi"].startswith(version)
+    validate(both[version])
+
+
+def test_every_route_is_described(both: dict[str, dict[str, Any]]) -> None:
+    """With its operation's name, in the order of the versions; what is described beside them has no operation."""
+    declared = {
+        (f"{version.prefix}{route.path}", route.method.lower()): route.operation
+        for version in VERSIONS
+        for route in version.routes
+    }
+    described = {
+        (path, method): operation["operationId"]
+        for path, methods in both["3.1"]["paths"].items()
+        for method, operation in methods.items()
+        if path.startswith("/v")
+        if "hub" not in operation["tags"]
+    }
+    assert list(described) == list(declared)
+    for place, name in described.items():
+        assert name.removeprefix("v1.").removeprefix("v3.") == declared[place]
+    assert both["3.0"]["paths"].keys() == both["3.1"]["paths"].keys()
+
+
+def test_deprecated_is_what_has_a_sunset(both: dict[str, dict[str, Any]]) -> None:
+    """Version 1, and only that; its answers are described with the headers that say so."""
+    for path, methods in both["3.1"]["paths"].items():
+        for operation in methods.values():
+            assert operation.get("deprecated", False) == path.startswith("/v1/"), path
+    listed = both["3.1"]["paths"]["/v1/agents"]["get"]["responses"]["200"]["headers"]
+    assert {"Deprecation", "Sunset", "Link"} <= listed.keys()
+
+
+def test_every_code_of_the_catalogue_stands_at_its_status(both: dict[str, dict[str, Any]]) -> None:
+    """Answers name the codes of their status; an operation refers to those that it can have."""
+    responses = both["3.1"]["components"]["responses"].values()
+    named = {
+        code
+        for response in responses
+        for code in response["content"]["application/json"]["schema"]["allOf"][1]["properties"]["error"]["properties"][
+            "code"
+        ]["enum"]
+    }
+    assert named == {code for code, kind in CATALOGUE.items() if kind.place == "answer"}
+    create = both["3.1"]["paths"]["/v2/agents"]["post"]["responses"]
+    assert {"201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503", "504"} <= create.keys()
+
+
+def test_documents_are_the_same_each_time(both: dict[str, dict[str, Any]]) -> None:
+    """To the byte: a diff shows what has changed."""
+    assert orjson.dumps(documents(Registry.of(operations().values()), VERSIONS)) == orjson.dumps(both)
+
+
+async def test_documents_are_served_to_anybody(rest: RestServer, both: dict[str, dict[str, Any]]) -> None:
+    """3.1 unless 3.0 is asked for; kept by the ETag; another version or name is refused."""
+    for query, version in (("", "3.1"), ("?version=3.1", "3.1"), ("?version=3.0", "3.0")):
+        answer = await rest.call("GET", f"/openapi.json{query}")
+        assert answer.json() == orjson.loads(orjson.dumps(both[version]))
+        again = await rest.call("GET", f"/openapi.json{query}", headers={"If-None-Match": answer.headers["ETag"]})
+        assert again.status == 304
+    error = (await rest.call("GET", "/openapi.json?version=2.0")).error(422, "VALIDATION_ERROR")
+    assert error["details"][0]["field"] == "version"
+    (await rest.call("GET", "/openapi.json?format=yaml")).error(400, "UNKNOWN_PARAMETER")
+
+
+@pytest.mark.parametrize("version", ["3.1", "3.0"])
+def test_command_prints_the_document(both: dict[str, dict[str, Any]], version: str) -> None:
+    """Without any engine."""
+    command = [sys.executable, "-m", "hub", "openapi", "--version", version]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True, timeout=30)
+    assert orjson.loads(done.stdout) == orjson.loads(orjson.dumps(both[version]))
+
+
+KNOWN = {f"/{version.name}" for version in VERSIONS}
+
+
+class Examples:
+    """Sends the examples of a document as they stand; only ids, which nobody can know before, are put in."""
+
+    def __init__(self, document: dict[str, Any], rest: RestClient) -> None:
+        self._document = document
+        self._rest = rest
+        self.ids: dict[str, str] = {}
+
+    async def run(self, path: str, method: str) -> None:
+        """Send the example of an operation; its answer is the one that stands beside it."""
+        operation = self._document["paths"][path][method]
+        kind = path.split("/")[2] if path.startswith("/v") and "{" in path else ""
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        sent = None if body is None else body["examples"]["example"]["value"]
+        headers = {
+            name.replace("-", "_"): value
+            for name, value in self._headers_of(operation)
+            if name not in ("Idempotency-Key", "If-None-Match")
+        }
+        answer = await self._rest.call(method.upper(), path.replace("{id}", self.ids.get(kind, "")), sent, **headers)
+        status, described = next(iter(operation["responses"].items()))
+        assert answer.status == int(status), (path, method, answer)
+        assert described["headers"].keys() >= {"X-Request-Id"}
+        if "content" not in described:
+            assert answer.text == ""
+            return
+        written = described["content"]["application/json"]
+        schema = {**written["schema"], "components": self._document["components"]}
+        jsonschema.validate(answer.body, schema, format_checker=jsonschema.FormatChecker())
+        if "examples" in written:
+            _is_like(written["examples"]["example"]["value"], answer.body, (path, method))
+        if status == "201" and "id" in answer.body:
+            self.ids[path.split("/")[2]] = answer.body["id"]
+
+    def _headers_of(self, operation: dict[str, Any]) -> list[tuple[str, str]]:
+        given = (each["$ref"].rpartition("/")[2] for each in operation.get("parameters", ()) if "$ref" in each)
+        return [(name, str(self._document["components"]["parameters"][name]["example"])) for name in given]
+
+
+def _is_like(example: Any, answer: Any, where: Any) -> None:
+    """The same names, and the same kinds of values; what is stored stands in both as it was sent."""
+    if isinstance(example, dict):
+        assert answer.keys() >= example.keys(), where
+        for name, value in example.items():
+            _is_like(value, answer[name], (*where, name))
+    elif isinstance(example, list) and example and answer:
+        _is_like(example[0], answer[0], where)
+    elif example is not None:
+        assert type(answer) is type(example), (where, example, answer)
+
+
+async def test_every_example_is_answered_as_it_says(
+    database_url: str, redis_url: str, engines: EngineUrls, organisation: Organisation, hubs: HubProcesses
+) -> None:
+    """Against a real hub, in the order in which things are made, read, changed and removed."""
+    hub = await hubs.start(urls=EngineUrls(database_url, engines.superuser_url, redis_url))
+    key = await organisation.key()
+    order = ("post", "get", "put", "patch", "delete")
+    async with RestClient(hub.base_url, key) as rest, open_stream(hub.stream_url, key) as stream:
+        document = (await rest.call("GET", "/openapi.json")).body
+        examples = Examples(document, rest)
+        examples.ids["connections"] = (await stream.expect("welcome"))["connection"]
+        # What is inside a thing needs the thing: longer paths come later.
+        paths = sorted(document["paths"], key=lambda path: (path.count("/"), path))
+        for start in ("/v1/", "/v2/", "/v3/", "/"):
+            within = [path for path in paths if path.startswith(start) and (start != "/" or path[:3] not in KNOWN)]
+            for method in order:
+                for path in within:
+                    if method in document["paths"][path]:
+                        await examples.run(path, method)

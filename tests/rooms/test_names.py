@@ -1,0 +1,69 @@
+"""Which channels there are, and who may join them."""
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from core.auth.caller import Caller
+from core.errors import HubError
+from rooms.names import Channel, may_join, parse_channel
+
+ONE = UUID("0192f0c1-aaaa-7bbb-8ccc-0123456789ab")
+OTHER = uuid4()
+
+
+def caller(*scopes: str, only: frozenset[object] | None = None) -> Caller:
+    return Caller(uuid4(), "key:k", frozenset(scopes), "pro", only)  # pyright: ignore[reportArgumentType] - UUIDs
+
+
+class TestParse:
+    """A name is taken apart, or there is no such channel."""
+
+    @pytest.mark.parametrize("namespace", ["agents", "knowledge", "twins"])
+    def test_channel_of_a_kind_and_of_one_resource(self, namespace: str):
+        assert parse_channel(namespace) == Channel(namespace, namespace, None)
+        name = f"{namespace}:{ONE}"
+        assert parse_channel(name) == Channel(name, namespace, ONE)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("", ":", "agent", "Agents", "agents\x00", "agents:", "agents:x", "agents:*", "feed:{x}", f"feeds:{ONE}"),
+            *(
+                f"agents:{str(ONE).upper()}",
+                f"agents:{ONE.hex}",
+                f"agents:{ONE} ",
+                f"agents:{{{ONE}}}",
+                f"agents::{ONE}",
+            ),
+            *(f"agents:{ONE}:x", "agents:" + "-" * 36, "agents:" + "0" * 36),
+        ],
+    )
+    def test_other_name_is_not_found(self, name: str):
+        """Another spelling of an id is another name, and names nothing."""
+        with pytest.raises(HubError) as refused:
+            parse_channel(name)
+        assert refused.value.code == "CHANNEL_NOT_FOUND"
+
+
+class TestJoin:
+    """Joining takes the read scope, and of a restricted caller the resource's own channel."""
+
+    def test_read_scope_is_enough(self):
+        may_join(caller("read:agents"), parse_channel("agents"))
+        may_join(caller("read:agents"), parse_channel(f"agents:{ONE}"))
+
+    @pytest.mark.parametrize("scopes", [(), ("write:agents",), ("read:twins", "hub:admin")])
+    def test_without_it_the_scope_is_named(self, scopes: tuple[str, ...]):
+        with pytest.raises(HubError) as refused:
+            may_join(caller(*scopes), parse_channel("agents"))
+        assert refused.value.code == "INSUFFICIENT_SCOPE"
+        assert "read:agents" in refused.value.text
+
+    def test_restricted_caller_joins_its_own_resources_only(self):
+        restricted = caller("read:agents", only=frozenset({ONE}))
+        may_join(restricted, parse_channel(f"agents:{ONE}"))
+        for name in ("agents", f"agents:{OTHER}"):
+            with pytest.raises(HubError) as refused:
+                may_join(restricted, parse_channel(name))
+            assert refused.value.code == "FORBIDDEN"

@@ -1,0 +1,93 @@
+/** What belongs to one key: the stream, and what it feeds. The next key gets another. */
+
+import { clock } from "./feed.js";
+import { Resources } from "./resources.js";
+import { isAfter, Stream } from "./stream.js";
+import { tab } from "./tab.js";
+
+export const KINDS = ["agents", "knowledge", "twins"];
+
+export class Session {
+  #key;
+  #feed;
+  #stream;
+  #resources;
+  #state = "";
+  #hasRead = false;
+  #lostAt = null;
+  #lastReset = "";
+  #onState;
+
+  /** Connects at once; `onState` hears each state of the stream. */
+  constructor(key, feed, rest, onState) {
+    this.#key = key;
+    this.#feed = feed;
+    this.#onState = onState;
+    this.#resources = new Map(KINDS.map((kind) => [kind, new Resources(kind, rest, document.getElementById(kind))]));
+    const url = `${location.origin.replace("http", "ws")}/v2/stream`;
+    this.#stream = new Stream({ url, key, channels: KINDS, since: tab.since, listener: this });
+    this.#stream.open();
+  }
+
+  onState(state) {
+    if (state.name === "waiting" && this.#state === "live") this.#lostAt = new Date();
+    if (state.name !== "connecting") this.#state = state.name;
+    this.#onState(state);
+  }
+
+  onSubscribed(channels) {
+    tab.keep(this.#key);
+    this.#noteReturn(channels);
+    const joined = channels.filter(({ error }) => !error);
+    if (joined.length && !tab.since) tab.begin(earliest(joined));
+    for (const { channel, error } of channels) {
+      if (error) this.#resources.get(channel).refuse(error.message);
+      else if (!this.#hasRead) this.#resources.get(channel).read();
+    }
+    this.#hasRead = true;
+  }
+
+  onEvent(frame) {
+    const resources = this.#resources.get(frame.channel);
+    this.#feed.event(frame, resources.nameOf(frame.event));
+    resources.apply(frame.event);
+  }
+
+  onReset({ channel, offset, epoch, reason }) {
+    this.#resources.get(channel).read();
+    const reset = `${epoch} ${offset}`; // every channel hears of the same one
+    if (reset === this.#lastReset) return;
+    this.#lastReset = reset;
+    tab.begin({ offset, epoch });
+    const cause = reason === "epoch" ? "the log has begun anew" : "the log ends before what was shown here";
+    this.#feed.note(`${clock(new Date())}: ${cause}. Some events may be missing here; the resources were read again.`, "warning");
+  }
+
+  /** The network has changed, or the page is seen again: find out whether the connection still works. */
+  check() {
+    this.#stream.check();
+  }
+
+  /** Connect now, not later. */
+  open() {
+    this.#stream.open();
+  }
+
+  /** End, silently. */
+  close() {
+    this.#stream.close();
+    this.#resources.forEach((resources) => resources.close());
+  }
+
+  #noteReturn(channels) {
+    if (this.#lostAt === null) return;
+    const missed = channels.every(({ recovered, error }) => recovered || error) ? " Nothing was missed." : "";
+    this.#feed.note(`Not connected from ${clock(this.#lostAt)} to ${clock(new Date())}.${missed}`, "calm");
+    this.#lostAt = null;
+  }
+}
+
+function earliest(places) {
+  const { offset, epoch } = places.reduce((a, b) => (isAfter(a.offset, b.offset) ? b : a));
+  return { offset, epoch };
+}

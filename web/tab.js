@@ -1,0 +1,26 @@
+import { isAfter } from "./stream.js";
+
+/** What a tab keeps over a reload, and forgets when it is closed: the key, and where its lines begin. */
+export const tab = {
+  get key() {
+    return sessionStorage.getItem("hub.key");
+  },
+  get since() {
+    return JSON.parse(sessionStorage.getItem("hub.since"));
+  },
+  keep(key) {
+    sessionStorage.setItem("hub.key", key);
+  },
+  begin(place) {
+    sessionStorage.setItem("hub.since", JSON.stringify(place));
+  },
+  /** The event at `offset` is not shown any more: a reload begins after it. */
+  trim(offset) {
+    const since = this.since;
+    if (since && isAfter(offset, since.offset)) this.begin({ ...since, offset });
+  },
+  forget() {
+    sessionStorage.removeItem("hub.key");
+    sessionStorage.removeItem("hub.since");
+  },
+};

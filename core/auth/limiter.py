@@ -37,7 +37,7 @@ MOST_SHARES = 20_000
 _SCRIPT = Path(__file__).with_name("limiter.lua")
 # It was not done, and may be done elsewhere, or in another way.
 _NOT_DONE = ("MOVED", "ASK", "TRYAGAIN", "NOSCRIPT")
-_NOTHING_LOST = ("0", "0", "0")
+_NOTHING_LOST = ("0", "0", "0", "0")
 
 Sent = tuple[Ask, Pipe | None]
 
@@ -158,8 +158,12 @@ class Limiter:
         asks.append(ask)
 
     def _report(self) -> None:
-        """Tell Redis, which answers again, what was granted without it: other nodes must know before they grant the same."""
+        """Tell Redis, which answers again, what was granted without it: other nodes must know before they grant the same.
+
+        It may have been started anew, so that it is told of everything that is remembered with the next question.
+        """
         for share in self._shares.values():
+            share.is_doubted = True
             if share.owed and not share.asks:
                 self._is_due(Ask(share, 1, by_grace=False, futures=[]))
 
@@ -225,10 +229,10 @@ class Limiter:
         if type(answer) is not list:
             self._not_answered(ask, answer)
             return
-        granted, by_grace, used, debt, start, now = answer
+        granted, by_grace, used, debt, start, now, made = answer
         share, seconds = ask.share, now / 1e6
         self._ahead = seconds - self._clock.monotonic()
-        left = share.heard(used, debt / 1000, start, seconds)
+        left = share.heard(used, debt / 1000, start, seconds, made)
         if self._is_alone:
             self._is_alone = False
             self._log.info("limits_counted_together")

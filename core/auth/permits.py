@@ -27,8 +27,8 @@ class Counts:
 class Share:
     """One organisation on this node.
 
-    `known` is what Redis said last; `alone` counts without it, this node's part (one of `nodes`) of what was left. `owed` was
-    granted so, and Redis is to be told; `is_doubted`: Redis may have lost what it said.
+    `known` is what Redis said last, of a key `made` then (unix microseconds); `alone` counts without it, this node's part (one of
+    `nodes`) of what was left. `owed` was granted so, and Redis is to be told; `is_doubted`: Redis may have lost what it said.
     """
 
     key: str
@@ -36,6 +36,7 @@ class Share:
     per_hour: int = 0
     burst: int = 0
     known: Allowance = field(default_factory=Allowance)
+    made: int = 0
     alone: Allowance | None = None
     nodes: int = 1
     owed: int = 0
@@ -46,21 +47,21 @@ class Share:
     refusal: Quota | None = None
     refused_until: float = 0.0
 
-    def heard(self, used: int, debt: float, start: int, now: float) -> Allowance:
+    def heard(self, used: int, debt: float, start: int, now: float, made: int) -> Allowance:
         """Note what Redis says."""
-        known = self.known
+        known, self.made = self.known, made
         known.start, known.used, known.debt, known.at = start, used, debt, now
         self.alone = None
         return known
 
-    def remembered(self, now: float) -> tuple[str, str, str]:
-        """Return what Redis may have lost, for limiter.lua: a window, how much of it was used, and the debt of now."""
+    def remembered(self, now: float) -> tuple[str, str, str, str]:
+        """Return what Redis may have lost, for limiter.lua: a window, its use, the debt of now, and the key that said so."""
         known = self.known
         lent = known if self.alone is None else self.alone
         debt = lent.debt * (1 if self.alone is None else self.nodes)
         moved = Allowance(known.start, known.used, debt, lent.at)
         moved.move(now, self.per_hour)
-        return str(known.start), str(known.used), f"{moved.debt:.3f}"
+        return str(known.start), str(known.used), f"{moved.debt:.3f}", str(self.made)
 
     def take_alone(self, count: int, weight: int, now: float, nodes: int) -> int:
         """Take permits out of this node's part; return how many there were."""

@@ -246,6 +246,36 @@ class TestAway:
             await eventually(lambda: node.connected)
             assert await granted(node, org_id, of, 100) == 20
 
+    async def test_nodes_that_remember_different_times_are_added_up(
+        self, own_redis: OwnRedis, clock: ManualClock, org_id: UUID
+    ):
+        """The latest that any remembers, and what each has granted since: whoever tells first."""
+        of = limits(1000, ROOMY)
+        async with AsyncExitStack() as stack:
+            nodes = [await stack.enter_async_context(limiter_of(own_redis.url, clock, nodes=2)) for _ in range(2)]
+            assert [await granted(each, org_id, of, 100) for each in nodes] == [100, 100]
+            for count in (20, 30):
+                own_redis.kill()
+                await eventually(lambda: not any(each.connected for each in nodes))
+                assert [await granted(each, org_id, of, count) for each in nodes] == [count, count]
+                own_redis.restart(empty=True)
+                await eventually(lambda: all(each.connected for each in nodes))
+            assert [await granted(each, org_id, of) for each in nodes] == [1, 1]
+            assert await granted(nodes[0], org_id, of, 1000) == 1000 - 200 - 40 - 60 - 2
+
+    async def test_redis_that_is_started_anew_while_nobody_asks_is_told(
+        self, own_redis: OwnRedis, clock: ManualClock, org_id: UUID
+    ):
+        """Nothing was under way and nothing was granted without it: the window goes on all the same."""
+        of = limits(100, 200)
+        async with limiter_of(own_redis.url, clock) as node:
+            assert await granted(node, org_id, of, 60) == 60
+            own_redis.kill()
+            await eventually(lambda: not node.connected)
+            own_redis.restart(empty=True)
+            await eventually(lambda: node.connected)
+            assert await granted(node, org_id, of, 100) == 40
+
     async def test_frozen_redis_costs_a_tenth_of_a_second_once(self, own_redis: OwnRedis, org_id: UUID):
         """Then nobody waits until it answers; and then it is exact again."""
         of, clock = limits(1000, ROOMY), SystemClock()

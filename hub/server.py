@@ -93,6 +93,9 @@ class Server:
     async def close(self, *, within: float) -> None:
         """Finish the requests under way, at most `within` seconds, and close every connection."""
         self.shut()
+        for listener in self._servers:
+            if isinstance(listener, TlsListener):
+                await listener.end()
         server = self._runner.server
         if server is not None:
             server.pre_shutdown()

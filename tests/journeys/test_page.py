@@ -3,17 +3,14 @@
 import asyncio
 import re
 import secrets
-import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
-from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from core.store.engines import EngineUrls
 from hub.main import WEB
@@ -27,51 +24,7 @@ from tests.harness.waiting import eventually
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-ARGUMENTS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-# What a browser says by itself of a hub that is away; anything else in the console is a fault of the page.
-AWAY = re.compile(r"^WebSocket connection to '[^']*' failed: ")
 HOSTILE = '<img src=x onerror="window.ran = 1"><script>window.ran = 1</script>'
-
-
-@pytest.fixture(scope="session")
-def chromium(request: pytest.FixtureRequest) -> str:
-    """The browser's program; without one the tests are skipped, and the run says so once, beside the dots."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        reason = f"the page was NOT tested: no browser on the PATH ({', '.join(NAMES)})"
-        capture = request.config.pluginmanager.get_plugin("capturemanager")
-        with nullcontext() if capture is None else capture.global_and_fixture_disabled():
-            print(f"\n{reason}", flush=True)
-        pytest.skip(reason)
-    return found
-
-
-@pytest.fixture
-async def browser(chromium: str, tmp_path: Path) -> AsyncIterator[BrowserContext]:
-    """A browser with an empty profile; at the end its console must hold no error but "not connected".
-
-    A test asks for it after its hub, so that it is closed before.
-    """
-    errors: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and not AWAY.match(message.text):
-            errors.append(message.text)
-
-    async with async_playwright() as driver:
-        context = await driver.chromium.launch_persistent_context(
-            tmp_path / "profile", executable_path=chromium, args=list(ARGUMENTS), headless=True
-        )
-        context.set_default_timeout(15_000)
-        context.on("console", note)
-        context.on("weberror", lambda error: errors.append(str(error.error)))
-        yield context
-        await context.close()
-    assert errors == []
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,24 @@ class RestProtocol(web.RequestHandler):
         response.force_close()
         return response
 
+    def data_received(self, data: bytes) -> None:
+        """Take what has come; who waits for the rest of a body hears of it where it is no HTTP.
+
+        aiohttp tells only who is next, so that the one before would wait for as long as a body may take.
+        """
+        super().data_received(data)
+        messages = self._messages
+        if messages and (self._current_request is not None or len(messages) > 1):
+            self._tell_broken()
+
+    def _tell_broken(self) -> None:
+        messages, current = self._messages, self._current_request
+        if getattr(messages[-1][0], "exc", None) is None:
+            return
+        payload = messages[-2][1] if len(messages) > 1 else None if current is None else current.content
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(web.RequestPayloadError("what came is no HTTP"))
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of what came after the first thing that was no HTTP."""
         for message, _ in self._messages:

@@ -5,6 +5,7 @@ machine may stay plain. Probes may be plain too: they carry nothing.
 """
 
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,8 @@ from core.settings import Network
 HSTS = "max-age=31536000"
 PROBES = frozenset({"/livez", "/readyz"})
 _PAGES = ("/web/", "/docs/")
+# What a Host field may say (RFC 9110, section 7.2), less what no name of a server has: it goes into an answer.
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,14 +54,19 @@ class HttpsOnly:
         """Tell whether a request came in plain from somewhere that must not."""
         if self._is_https(request):
             return False
-        kind = self._peer(request)
-        return kind == "elsewhere" or (kind == "proxy" and "X-Forwarded-Proto" in request.headers)
+        match self._peer(request):
+            case "here":
+                return False
+            case "proxy here":  # or somebody else on this machine, who comes past it
+                return "X-Forwarded-Proto" in request.headers
+            case _:  # a proxy that does not say what its client spoke may hand on what came in plain
+                return True
 
     def _is_https(self, request: web.BaseRequest) -> bool:
         transport = request.transport
         if transport is not None and transport.get_extra_info("sslcontext") is not None:
             return True
-        if self._peer(request) != "proxy":
+        if self._peer(request) not in ("proxy", "proxy here"):
             return False
         # The last one is what the proxy itself saw or vouches for; those before it may be the client's.
         said = request.headers.getall("X-Forwarded-Proto", ())
@@ -73,8 +81,11 @@ class HttpsOnly:
         is_page = request.path in ("/", "/docs") or request.path.startswith(_PAGES)
         if not is_page or request.method not in ("GET", "HEAD"):
             return self._render(request, HubError("HTTPS_REQUIRED"))
-        base = self._public_url or f"https://{request.host}"
-        return web.Response(status=308, headers={"Location": f"{base.rstrip('/')}{request.raw_path}"})
+        base = self._public_url or _by_https(request)
+        if base is None:
+            return self._render(request, HubError("BAD_REQUEST", "The Host header names no host"))
+        # Never what stands before the path in a request line (RFC 9112, section 3.2.2): it may name somebody else.
+        return web.Response(status=308, headers={"Location": f"{base.rstrip('/')}{request.rel_url.raw_path_qs}"})
 
     async def _mark(self, request: web.Request, response: web.StreamResponse) -> None:
         # Over plain HTTP it would mean nothing (RFC 6797, section 7.2).
@@ -82,12 +93,18 @@ class HttpsOnly:
             response.headers["Strict-Transport-Security"] = HSTS
 
 
+def _by_https(request: web.Request) -> str | None:
+    """Return where the client's own host is by https; None where it names none, or several."""
+    said = request.headers.getall("Host", ())
+    return f"https://{said[0]}" if len(said) == 1 and _HOST.fullmatch(said[0]) else None
+
+
 @lru_cache(maxsize=4096)
 def _kind_of(address: str, trusted: tuple[Network, ...]) -> str:
-    """Tell where an address is: `proxy`, `here` (this machine), or `elsewhere`."""
+    """Tell where an address is: `here` (this machine), `proxy here`, `proxy`, or `elsewhere`."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
     if any(parsed in network for network in trusted):
-        return "proxy"
+        return "proxy here" if parsed.is_loopback else "proxy"
     return "here" if parsed.is_loopback else "elsewhere"

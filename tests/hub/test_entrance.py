@@ -183,6 +183,29 @@ async def test_only_trusted_proxies_are_believed(
         assert answer.headers["Location"] == "https://hub.example.com/docs/"
 
 
+async def test_proxy_elsewhere_must_say_what_its_client_spoke(
+    engines: EngineUrls, database_url: str, redis_url: str, hubs: HubProcesses, client: aiohttp.ClientSession
+):
+    """One that says nothing may hand on what came in plain, so all that it brings counts as that."""
+    address = outer_address()
+    if address is None:
+        pytest.skip("this machine has no address but loopback: a proxy elsewhere was NOT tested")
+    hub = hubs.prepare(
+        urls=EngineUrls(database_url, engines.superuser_url, redis_url),
+        environment={"HUB_TRUSTED_PROXIES": address, "HUB_HOST": address},
+    )
+    hub.launch()
+    base = (await eventually(lambda: re.search(r"serves on (http://\S+:\d+)", hub.output()), within=30))[1]
+    for said, status in (("https", 401), ("http", 403), (None, 403)):
+        headers = {} if said is None else {"X-Forwarded-Proto": said}
+        async with client.get(f"{base}/v2/agents", headers=headers) as answer:
+            assert answer.status == status, said
+    async with client.get(f"{base}/", allow_redirects=False) as answer:
+        assert answer.headers["Location"] == f"https{base.removeprefix('http')}/"
+    async with client.get(f"{base}/readyz") as answer:
+        assert answer.status == 200
+
+
 def test_half_of_a_certificate_is_said(monkeypatch: pytest.MonkeyPatch):
     """At the start, by the names of the settings."""
     monkeypatch.setenv("HUB_TLS_CERT", "/nowhere/cert.pem")

@@ -31,9 +31,8 @@ class Elsewhere(Endpoint):
         name = asked[1] if asked else request.headers.get("API-Version")
         version = None if name is None else self._versions.get(name)
         if asked is None and name is not None and version is None:
-            raise HubError(
-                "UNSUPPORTED_VERSION", f"There is no such API version; there are {', '.join(self._versions)}"
-            )
+            served = ", ".join(each.name for each in self._versions.values() if each not in self._off)
+            raise HubError("UNSUPPORTED_VERSION", f"There is no such API version; there are {served}")
         said = {} if version is None else version.headers
         if version in self._off:
             raise HubError("VERSION_GONE", headers=said)

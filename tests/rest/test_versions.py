@@ -96,6 +96,9 @@ async def test_v1_can_be_off(database_url: str, clock: ManualClock, key: str) ->
             gone = await rest.call("GET", path, key, headers=headers)
             gone.error(410, "VERSION_GONE")
             assert "/docs/migration-v1-v2.md" in gone.headers["Link"]
+        unknown = await rest.call("GET", "/agents", key, headers={"API-Version": "v9"})
+        assert unknown.error(400, "UNSUPPORTED_VERSION")["message"].endswith("there are v2, v3")
+        assert b"v1" not in (await rest.call("GET", "/openapi.json")).body
         assert (await rest.call("GET", "/agents", key)).status == 200
         assert [each["served"] for each in (await rest.call("GET", "/versions")).json()["versions"]] == [
             False,

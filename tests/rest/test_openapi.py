@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -14,6 +15,7 @@ from core.operations.operation import Registry
 from core.store.engines import EngineUrls
 from rest.door import VERSIONS
 from rest.openapi.door import documents
+from rest.v2 import V2
 from tests.harness.hub_process import CHECKOUT, HubProcesses
 from tests.harness.organisations import Organisation
 from tests.harness.rest_client import RestClient
@@ -76,6 +78,15 @@ def test_every_code_of_the_catalogue_stands_at_its_status(both: dict[str, dict[s
     assert named == {code for code, kind in CATALOGUE.items() if kind.place == "answer"}
     create = both["3.1"]["paths"]["/v2/agents"]["post"]["responses"]
     assert {"201", "400", "401", "403", "409", "413", "415", "422", "429", "500", "503", "504"} <= create.keys()
+
+
+def test_operation_that_nobody_has_looked_at_is_not_described() -> None:
+    """What it refuses by would be a guess."""
+    (known,) = (route for route in V2.routes if route.operation == "agents.create")
+    route = replace(known, operation="agents.paint")
+    there = [*operations().values(), replace(operations()["agents.create"], name="agents.paint")]
+    with pytest.raises(LookupError, match=r"agents\.paint"):
+        documents(Registry.of(there), [replace(V2, routes=(route,))])
 
 
 def test_documents_are_the_same_each_time(both: dict[str, dict[str, Any]]) -> None:

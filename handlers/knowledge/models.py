@@ -1,12 +1,22 @@
 """A knowledge base as clients write it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
 from handlers.resources.models import Body, Metadata, Name, Slug, Text
 
 _RECORDS: list[JsonValue] = [{"type": "object"}, {"type": "array", "items": {}}]
+
+
+def _is_record(given: Any) -> Any:
+    # Said once and of the field itself: a choice of types tells what is wrong with each, below names that no client knows.
+    if given is not None and not isinstance(given, dict | list):
+        raise ValueError("Must be an object or an array")
+    return given  # pyright: ignore[reportUnknownVariableType] - JSON
+
+
+Record = Annotated[dict[str, Any] | list[Any] | None, BeforeValidator(_is_record)]
 
 
 class KnowledgeBody(Body):
@@ -37,5 +47,5 @@ class KnowledgeBody(Body):
     status: Slug = "active"
     source: Text | None = None
     sources: list[Text] = Field(default=[], max_length=1000)
-    data: dict[str, Any] | list[Any] | None = None
+    data: Record = None
     metadata: Metadata = Field(default_factory=dict[str, Any])

@@ -88,6 +88,8 @@ async def test_resource_sent_back_as_it_was_got_is_accepted(house: House, kind: 
         ("agents", {"name": "a", "colour": "red"}, "colour", "INVALID_FORMAT"),
         ("agents", {"name": "a", "id": "mine"}, "id", "INVALID_FORMAT"),
         ("knowledge", {"type": "contact"}, "name", "MISSING_REQUIRED_FIELD"),
+        ("knowledge", {"type": "contact", "data": "x"}, "data", "INVALID_FORMAT"),
+        ("knowledge", {"type": "contact", "data": 3}, "data", "INVALID_FORMAT"),
         ("twins", {"name": "t", "metadata": []}, "metadata", "INVALID_FORMAT"),
     ],
 )

@@ -20,6 +20,7 @@ from core.operations.context import Context
 from core.operations.operation import Operation
 from core.operations.results import Deleted, Document, Page
 from core.operations.validation import validated
+from handlers.lists.turns import Turns
 from handlers.resources.etag import matches
 from handlers.resources.listing import Listing
 from handlers.resources.merge import merge_patch
@@ -45,6 +46,7 @@ class Resource(ABC, Generic[BodyType]):
     def __init__(self) -> None:
         self._store = ResourceStore(self.kind)
         self._listing = Listing(self.kind, OWN_FIELDS | self.body.model_fields.keys())
+        self._searches = Turns()
 
     def operations(self) -> list[Operation]:
         """Return the operations that every kind has, described; a kind with more adds its own."""
@@ -83,7 +85,10 @@ class Resource(ABC, Generic[BodyType]):
 
     async def list(self, ctx: Context, wanted: ListInput) -> Page:
         """List resources, newest first, or best match first, or as `sort` says."""
-        return await self._listing.list(ctx.db, wanted, ctx.caller.resource_ids)
+        if not wanted.q:
+            return await self._listing.list(ctx.db, wanted, ctx.caller.resource_ids)
+        async with self._searches.taken(ctx.caller.org_id):
+            return await self._listing.list(ctx.db, wanted, ctx.caller.resource_ids)
 
     async def get(self, ctx: Context, wanted: GetInput) -> Document:
         """Get one resource."""

@@ -86,6 +86,12 @@ CATALOGUE: Mapping[str, ErrorKind] = {
             "Use a method of the Allow header.",
         ),
         ErrorKind(
+            "NOT_ACCEPTABLE",
+            406,
+            "The Accept header asks for what the hub cannot write",
+            "Ask for a form that the message names.",
+        ),
+        ErrorKind(
             "RESOURCE_CONFLICT",
             409,
             "The request conflicts with what is stored",

@@ -180,7 +180,7 @@ class Hub:
         rest = RestDoor(runner, operations, authenticator, clock, lambda: self._ready, off)
 
         def render(request: web.Request, error: HubError) -> web.Response:
-            return rest.error_response(error, rest.request_id_of(request))
+            return rest.error_response(error, request)
 
         self._stream = StreamDoor(
             feeds=feeds,

@@ -17,7 +17,7 @@ Render = Callable[[Asked, Outcome, dict[str, str]], Answer]
 def resource(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     """Answer a Document with 200; or with 304 where If-None-Match names it (RFC 9110, section 13.1.2)."""
     document = _document(outcome)
-    tag = headers["ETag"] = etag(document.version)
+    tag = headers["ETag"] = etag(document.version, asked.form.variant)
     if "If-None-Match" in asked.headers and _names(asked.headers["If-None-Match"], tag):
         return Answer(304, headers)
     headers["Content-Type"] = asked.form.media_type
@@ -89,7 +89,7 @@ def _document(outcome: Outcome) -> Document:
 
 
 def _written(asked: Asked, document: Document, outcome: Outcome, headers: dict[str, str], status: int) -> Answer:
-    headers["ETag"] = etag(document.version)
+    headers["ETag"] = etag(document.version, asked.form.variant)
     headers["Content-Type"] = asked.form.media_type
     _tell_of_write(outcome, headers)
     return Answer(status, headers, asked.form.document(document, asked))

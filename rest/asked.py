@@ -2,10 +2,10 @@
 
 Asked    method, path, parameters, headers, body of one request, and the form that it wants its answer in
 Answer   status, headers and body
-Form     how results, pages and errors are written, and bodies read
+Form     how results, pages and errors are written
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from multidict import MultiMapping
 
 from core.errors import HubError
 from core.operations.results import Document, Page
+from core.quota import Quota
 
 Body = Mapping[str, Any]
 Query = Mapping[str, str]
@@ -22,12 +23,37 @@ NO_BODY: Body = {}
 NO_QUERY: Query = {}
 
 
-class Form(Protocol):
-    """A representation, by its media type; chosen once for a request."""
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """What a form calls the parameters of pages: `names` as they are, each other one as it stands in a link."""
+
+    names: frozenset[str]
+    page: str
+    size: str
+    after: str
+    before: str
+    limit: str
+
+
+class ErrorForm(Protocol):
+    """How a refusal is written."""
 
     @property
     def media_type(self) -> str:
         """The Content-Type of what is written."""
+        ...
+
+    def error(self, error: HubError, request_id: str, now: datetime) -> bytes:
+        """Write a refusal."""
+        ...
+
+
+class Form(ErrorForm, Protocol):
+    """A representation, by its media type; chosen once for a request (rest/negotiation.py)."""
+
+    @property
+    def paging(self) -> Paging:
+        """The parameters that links to other pages have."""
         ...
 
     @property
@@ -47,14 +73,14 @@ class Form(Protocol):
         """Write what is no resource: the JSON text of a Made or a Shown."""
         ...
 
-    def error(self, error: HubError, request_id: str, now: datetime) -> bytes:
-        """Write a refusal."""
-        ...
-
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """One request to a route. `path` and `params` are of the resource, `prefix` is the version's; headers ignore case."""
+    """One request to a route. `path` and `params` are of the resource, `prefix` is the version's; headers ignore case.
+
+    `query` and `body` are as operations know them; `given` is the query as the client wrote it, where that is another. `completed`
+    finds what the answer has beside the operation's result; it returns the limit where it has asked again.
+    """
 
     method: str
     path: str
@@ -65,6 +91,8 @@ class Asked:
     form: Form
     query: Query = field(default_factory=dict[str, str])
     body: Body = field(default_factory=dict[str, Any])
+    given: Query | None = None
+    completed: Callable[[Any], Awaitable[Quota | None]] | None = None
 
     def list_header(self, name: str) -> str | None:
         """Return a header's value, None where it is not there; several of one name are one list (RFC 9110, section 5.3)."""

@@ -14,6 +14,7 @@ from rest import catalogue
 from rest.elsewhere import Elsewhere, ElsewhereResource
 from rest.endpoints import Endpoint, Health, Parts, Resource
 from rest.errors import ErrorAnswers
+from rest.negotiation import spoken_of
 from rest.openapi import door as openapi
 from rest.protocol import RestProtocol
 from rest.requests import RequestIds
@@ -44,7 +45,7 @@ class RestDoor:
     ) -> None:
         self._errors = ErrorAnswers(clock)
         self._request_ids = RequestIds()
-        self._parts = Parts(runner, authenticator, clock, self._errors, self._request_ids)
+        self._parts = Parts(runner, authenticator, clock, self._errors, self._request_ids, registry)
         self._off = off
         self._ready = ready
         versions = [version for version in VERSIONS if version not in off]
@@ -69,9 +70,9 @@ class RestDoor:
         elsewhere = Elsewhere(self._parts, VERSIONS, self._off, app.router)
         app.router.register_resource(ElsewhereResource(elsewhere, names, DEFAULT_VERSION.name, app.router))
 
-    def error_response(self, error: HubError, request_id: str) -> web.Response:
-        """Return the answer that every door gives for `error`."""
-        return self._errors.response(error, request_id)
+    def error_response(self, error: HubError, request: web.BaseRequest) -> web.Response:
+        """Return the answer that every door gives for `error`, in the form that `request` asks for."""
+        return self._errors.response(error, self.request_id_of(request), form=spoken_of(request.headers).errors)
 
     def protocol(self, server: web.Server, **options: Any) -> RestProtocol:
         """Return the protocol of a new connection; `server` is the AppRunner's, `options` are web.RequestHandler's.

@@ -14,17 +14,24 @@ import structlog
 from aiohttp import web
 
 from core.auth.authenticator import Authenticator, credential_of
+from core.auth.caller import Caller
 from core.clock import Clock
 from core.errors import HubError
+from core.operations.operation import Registry
 from core.operations.runner import Admission, Runner, check
-from rest.asked import NO_BODY, Asked
+from rest.asked import NO_QUERY, Asked
 from rest.errors import SAFE, ErrorAnswers, response_of
 from rest.forms import JSON, PLAIN
+from rest.jsonapi.form import JsonApi
+from rest.jsonapi.speaker import Speaker
+from rest.negotiation import spoken_of
 from rest.requests import RequestIds, body_of, query_of
 from rest.routes import Bound, Version
 
 # Under this a request keeps what the limit says to it.
 ADMISSION: web.RequestKey[Admission] = web.RequestKey("admission", asyncio.Future)
+# And under this the form of its answer, where that is not the plain one.
+FORM: web.RequestKey[JsonApi] = web.RequestKey("form", JsonApi)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +43,13 @@ class Parts:
     clock: Clock
     errors: ErrorAnswers
     request_ids: RequestIds
+    registry: Registry
 
 
 class Endpoint:
     """Answers at one path; subclasses say how by `respond`, and may raise."""
 
-    def __init__(self, parts: Parts, headers: Mapping[str, str] = NO_BODY) -> None:
+    def __init__(self, parts: Parts, headers: Mapping[str, str] = NO_QUERY) -> None:
         self._parts = parts
         self._headers: Mapping[str, str] = {**SAFE, **headers}
         self._log = structlog.get_logger()
@@ -74,7 +82,8 @@ class Endpoint:
         admission = request.get(ADMISSION)
         if error.quota is None and admission is not None and admission.done() and not admission.cancelled():
             error.quota = admission.result()
-        response = self._parts.errors.response(error, request_id, self._headers)
+        form = request.get(FORM) or spoken_of(request.headers).errors
+        response = self._parts.errors.response(error, request_id, self._headers, form)
         if request.content.exception() or (error.status in (413, 504) and not request.content.is_eof()):
             response.force_close()  # the rest of the body is not worth its reading, or cannot be read
         return response
@@ -87,6 +96,7 @@ class Resource(Endpoint):
         super().__init__(parts, version.headers)
         self._prefix = version.prefix
         self._methods = {item.route.method: item for item in bound}
+        self._speakers = {method: Speaker(item, version, parts.registry) for method, item in self._methods.items()}
         if "GET" in self._methods:
             self._methods["HEAD"] = self._methods["GET"]  # aiohttp sends no body to HEAD
         self._allow = ", ".join(sorted((*self._methods, "OPTIONS")))
@@ -101,7 +111,7 @@ class Resource(Endpoint):
         caller = authenticator.recent(credential) or await authenticator.authenticate(credential)
         admission = request[ADMISSION] = bound.admit(self._parts.runner, caller, request.headers)
         try:
-            asked = await self._asked(bound, request, request_id, admission)
+            asked = await self._asked(bound, request, request_id, admission, caller)
             answer = await bound.carry_out(self._parts.runner, caller, asked, headers, admission)
         except HubError:
             # Over the limit is over it, whatever else is wrong; and else the refusal tells the limit too.
@@ -109,12 +119,12 @@ class Resource(Endpoint):
             raise
         return response_of(answer)
 
-    async def _asked(self, bound: Bound, request: web.Request, request_id: str, admission: Admission) -> Asked:
-        route = bound.route
-        query, body = query_of(request, route.query), NO_BODY
-        if route.takes_body and (await admission).retry_after is None:  # else the body is not worth its reading
-            body = await body_of(request, self._parts.clock)
-        return Asked(
+    async def _asked(
+        self, bound: Bound, request: web.Request, request_id: str, admission: Admission, caller: Caller
+    ) -> Asked:
+        spoken = spoken_of(request.headers)
+        spoken.check()
+        asked = Asked(
             request.method,
             request.path,
             self._prefix,
@@ -122,9 +132,19 @@ class Resource(Endpoint):
             request.headers,
             request_id,
             PLAIN,
-            query,
-            body,
         )
+        speaker = self._speakers[bound.route.method]
+        if spoken.is_jsonapi:
+            form = request[FORM] = asked.form = speaker.form(reads_documents=spoken.sends_jsonapi)
+            asked.given = query_of(request, speaker.query)
+            speaker.read_query(asked, form, self._parts.runner, caller)
+        else:
+            asked.query = query_of(request, bound.route.query)
+        if bound.route.takes_body and (await admission).retry_after is None:  # else the body is not worth its reading
+            asked.body = sent = await body_of(request, self._parts.clock)
+            if spoken.is_jsonapi or spoken.sends_jsonapi:
+                asked.body = speaker.read_body(asked, sent, is_document=spoken.sends_jsonapi)
+        return asked
 
     def _no_operation(self, request: web.Request, headers: dict[str, str]) -> web.Response:
         if request.method == "OPTIONS":

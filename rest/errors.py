@@ -6,12 +6,13 @@ from aiohttp import web
 
 from core.clock import Clock
 from core.errors import HubError
-from rest.asked import Answer, Form
+from rest.asked import Answer, ErrorForm
 from rest.forms import PLAIN
 from rest.limits import tell_limit
 
-# On every answer: what a client wrote is never taken for a page or a script, whatever a name contains.
-SAFE: Mapping[str, str] = {"X-Content-Type-Options": "nosniff"}
+# On every answer: what a client wrote is never taken for a page or a script, whatever a name contains; and every answer, as a
+# refusal at least, has other forms (RFC 9110, section 12.5.5).
+SAFE: Mapping[str, str] = {"X-Content-Type-Options": "nosniff", "Vary": "Accept"}
 # Where the refusal has none of its own (RFC 6750, section 3).
 CHALLENGE = 'Bearer realm="aimatrix"'
 
@@ -22,7 +23,9 @@ class ErrorAnswers:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def answer(self, error: HubError, request_id: str, headers: Mapping[str, str] = SAFE, form: Form = PLAIN) -> Answer:
+    def answer(
+        self, error: HubError, request_id: str, headers: Mapping[str, str] = SAFE, form: ErrorForm = PLAIN
+    ) -> Answer:
         """Return the answer for `error`; `headers` are those that the answer has besides."""
         said = {**headers, **error.headers, "X-Request-Id": request_id, "Content-Type": form.media_type}
         if error.status == 401:
@@ -33,9 +36,11 @@ class ErrorAnswers:
             said["Retry-After"] = str(error.retry_after)
         return Answer(error.status, said, form.error(error, request_id, self._clock.now()))
 
-    def response(self, error: HubError, request_id: str, headers: Mapping[str, str] = SAFE) -> web.Response:
-        """Return the same for aiohttp, where no route is known."""
-        return response_of(self.answer(error, request_id, headers))
+    def response(
+        self, error: HubError, request_id: str, headers: Mapping[str, str] = SAFE, form: ErrorForm = PLAIN
+    ) -> web.Response:
+        """Return the same for aiohttp."""
+        return response_of(self.answer(error, request_id, headers, form))
 
 
 def response_of(answer: Answer) -> web.Response:

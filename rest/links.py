@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from core.operations.results import Page, Window
-from rest.asked import Asked
-
-PAGING = frozenset({"page", "per_page", "after", "before", "limit"})
+from rest.asked import Asked, Paging
 
 
 def links_of(page: Page, asked: Asked) -> dict[str, str]:
@@ -17,9 +15,11 @@ def links_of(page: Page, asked: Asked) -> dict[str, str]:
 
     What is not there has no link; `last` has none either where the total is not exact.
     """
-    kept = {name: value for name, value in asked.query.items() if name not in PAGING} if asked.query else {}
+    given = asked.query if asked.given is None else asked.given
+    paging = asked.form.paging
+    kept = {name: value for name, value in given.items() if name not in paging.names} if given else {}
     base = f"{asked.path}?{urlencode(kept)}&" if kept else f"{asked.path}?"
-    return _of_page(page, base) if page.window is None else _of_window(page.window, base)
+    return _of_page(page, base, paging) if page.window is None else _of_window(page.window, base, paging)
 
 
 def link_header(links: Mapping[str, str]) -> str:
@@ -27,26 +27,27 @@ def link_header(links: Mapping[str, str]) -> str:
     return ", ".join([f'<{target}>; rel="{relation}"' for relation, target in links.items()])
 
 
-def _of_page(page: Page, base: str) -> dict[str, str]:
+def _of_page(page: Page, base: str, names: Paging) -> dict[str, str]:
     number, size = page.page, page.per_page
+    of_size = f"&{names.size}={size}"
     last = max(1, -(-page.total // size))
-    links = {"first": f"{base}page=1&per_page={size}"}
+    links = {"first": f"{base}{names.page}=1{of_size}"}
     if number > 1:
         # From behind the end the way back leads to the last page; where the end is not known, one page up.
         back = min(number - 1, last) if page.is_exact else number - 1
-        links["prev"] = f"{base}page={back}&per_page={size}"
+        links["prev"] = f"{base}{names.page}={back}{of_size}"
     if number < last or (not page.is_exact and len(page.items) == size):
-        links["next"] = f"{base}page={number + 1}&per_page={size}"
+        links["next"] = f"{base}{names.page}={number + 1}{of_size}"
     if page.is_exact:
-        links["last"] = f"{base}page={last}&per_page={size}"
+        links["last"] = f"{base}{names.page}={last}{of_size}"
     return links
 
 
-def _of_window(window: Window, base: str) -> dict[str, str]:
+def _of_window(window: Window, base: str, names: Paging) -> dict[str, str]:
     # Cursors have no character that a query would have to escape.
-    links = {"first": f"{base}limit={window.limit}"}
+    links = {"first": f"{base}{names.limit}={window.limit}"}
     if window.has_previous and window.before is not None:
-        links["prev"] = f"{base}before={window.before}&limit={window.limit}"
+        links["prev"] = f"{base}{names.before}={window.before}&{names.limit}={window.limit}"
     if window.has_next and window.after is not None:
-        links["next"] = f"{base}after={window.after}&limit={window.limit}"
+        links["next"] = f"{base}{names.after}={window.after}&{names.limit}={window.limit}"
     return links

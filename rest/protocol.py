@@ -9,6 +9,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from core.errors import HubError
 from rest.errors import SAFE, ErrorAnswers
+from rest.negotiation import spoken_of
 from rest.requests import RequestIds
 
 _CODES = {
@@ -99,7 +100,8 @@ class RestProtocol(web.RequestHandler):
         if isinstance(resp, web.HTTPError):
             error = HubError(_CODES.get(resp.status, "BAD_REQUEST" if resp.status < 500 else "INTERNAL_ERROR"))
             allow = {"Allow": resp.headers["Allow"]} if "Allow" in resp.headers else {}
-            resp = self._errors.response(error, self._request_ids.of(request), {**SAFE, **allow})
+            form = spoken_of(request.headers).errors
+            resp = self._errors.response(error, self._request_ids.of(request), {**SAFE, **allow}, form)
         if not self._ready() and not resp.prepared:
             resp.force_close()
         return await super().finish_response(request, resp, start_time)

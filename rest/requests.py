@@ -28,7 +28,7 @@ MOST_VALUES = 100_000
 MOST_PARAMETERS = 100
 # From the head of a request to the last byte of its body; a client that trickles holds no handler longer.
 BODY_SECONDS = 30.0
-MEDIA_TYPES = frozenset({"application/json", "application/merge-patch+json"})
+MEDIA_TYPES = frozenset({"application/json", "application/merge-patch+json", "application/vnd.api+json"})
 CONTENT_CODINGS = frozenset({"identity", "gzip", "deflate"})
 
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -110,7 +110,7 @@ def _check_media(request: web.BaseRequest) -> None:
         media, _, parameters = content_type.partition(";")
         charset = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters, re.IGNORECASE)
         if media.strip().lower() not in MEDIA_TYPES or (charset and charset[1].lower() not in {"utf-8", "utf8"}):
-            raise HubError("UNSUPPORTED_MEDIA_TYPE", "Send application/json in UTF-8")
+            raise HubError("UNSUPPORTED_MEDIA_TYPE", "Send application/json or application/vnd.api+json, in UTF-8")
     coding = request.headers.get("Content-Encoding")
     if coding is not None and coding.strip().lower() not in CONTENT_CODINGS:
         # RFC 9110, section 15.5.16: the answer names the codings that would have been taken.

@@ -73,6 +73,11 @@ class Bound:
     route: Route
     operation: Operation
 
+    @property
+    def kind(self) -> str:
+        """What it is about, as a plural: agents."""
+        return self.operation.name.partition(".")[0]
+
     def admit(self, runner: Runner, caller: Caller, headers: Mapping[str, str]) -> Admission:
         """Count a request in the caller's limit, before it is looked at any closer; `carry_out` waits for what this returns."""
         by_grace = self.route.method == "GET" and "If-None-Match" in headers
@@ -101,6 +106,8 @@ class Bound:
             deadline_seconds=patience_of(asked.headers.get("X-Request-Timeout")),
         )
         quota = outcome.quota
+        if asked.completed is not None:
+            quota = await asked.completed(outcome.result) or quota
         if quota is not None:
             tell_limit(quota, headers)
         answer = route.render(asked, outcome, headers)

@@ -5,9 +5,9 @@ import re
 _TAG = re.compile(r'"(\d{1,19})(?:\.[A-Za-z0-9._-]*)?"')
 
 
-def etag(version: int) -> str:
-    """Return the entity tag of a version."""
-    return f'"{version}"'
+def etag(version: int, variant: str = "") -> str:
+    """Return the entity tag of a version, in the plain representation or in another, which `variant` names."""
+    return f'"{version}.{variant}"' if variant else f'"{version}"'
 
 
 def matches(if_match: str, version: int) -> bool:

@@ -5,6 +5,8 @@ from typing import Any
 
 from core.errors import CATALOGUE
 from handlers.resources.shown import EXAMPLE_ID, example_of
+from rest.jsonapi.errors import JSONAPI
+from rest.openapi import jsonapi
 from rest.openapi.headers import sent
 from rest.openapi.schemas import Schema, Schemas
 from rest.openapi.successes import success_of
@@ -61,7 +63,8 @@ def body_of(bound: Bound, schemas: Schemas) -> dict[str, Any] | None:
     media_types = ["application/json"]
     if route.method == "PATCH":
         media_types.append("application/merge-patch+json")
-    return {"required": True, "content": dict.fromkeys(media_types, content)}
+    document = jsonapi.sent_content(bound, model, _FROM_ELSEWHERE, schemas)
+    return {"required": True, "content": {**dict.fromkeys(media_types, content), JSONAPI: document}}
 
 
 def _in_path(name: str) -> dict[str, Any]:

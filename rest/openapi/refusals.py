@@ -1,10 +1,17 @@
 """Which errors an operation can be answered with, and the answers of each status as components of a document."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from core.errors import CATALOGUE
+import orjson
+
+from core.errors import CATALOGUE, Detail, HubError
+from rest.asked import ErrorForm
+from rest.forms import PLAIN, PROBLEM, PROBLEMS
+from rest.jsonapi.errors import JSONAPI, JsonApiErrors
+from rest.openapi import jsonapi
 from rest.openapi.headers import named
 from rest.openapi.schemas import REF
 from rest.routes import Bound, Version
@@ -17,6 +24,8 @@ _ALWAYS = [
     "INVALID_TOKEN",
     "EXPIRED_TOKEN",
     "FORBIDDEN",
+    "NOT_ACCEPTABLE",
+    "UNSUPPORTED_MEDIA_TYPE",
     "VALIDATION_ERROR",
     "RATE_LIMIT_EXCEEDED",
     "INTERNAL_ERROR",
@@ -35,6 +44,7 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     **{f"connections.{verb}": () for verb in ("list", "get", "delete")},
 }
 _FOR_ANYBODY = ["BAD_REQUEST", "UNKNOWN_PARAMETER", "VALIDATION_ERROR", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]
+_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _OWN_HEADERS = {401: ("WWW-Authenticate",), 405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 
@@ -55,14 +65,13 @@ def codes_of(bound: Bound, version: Version) -> list[str]:
     if "if_match" in operation.input.model_fields:
         codes.add("PRECONDITION_FAILED")
     if route.takes_body:
-        codes |= {"PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
+        codes.add("PAYLOAD_TOO_LARGE")
     if operation.transaction != "read":
         codes.add("RESOURCE_LOCKED")
     if route.takes_key:
         codes.add("IDEMPOTENCY_KEY_REUSED")
     if version.sunset is not None:
         codes.add("VERSION_GONE")
-    codes.add("NOT_ACCEPTABLE")
     return [code for code in CATALOGUE if code in codes]
 
 
@@ -87,7 +96,7 @@ def _answer(status: int) -> dict[str, Any]:
     code: dict[str, Any] = {"enum": [kind.code for kind in kinds]}
     return {
         "description": " ".join(f"`{kind.code}`: {kind.message}." for kind in kinds),
-        "headers": named("X-Request-Id", *_OWN_HEADERS.get(status, ())),
+        "headers": named("X-Request-Id", "Vary", *_OWN_HEADERS.get(status, ())),
         "content": {
             "application/json": {
                 "schema": {
@@ -96,23 +105,21 @@ def _answer(status: int) -> dict[str, Any]:
                         {"properties": {"error": {"properties": {"code": code}}}},
                     ]
                 },
-                "example": _example(kinds[0].code),
-            }
+                "example": _written_by(PLAIN, kinds[0].code),
+            },
+            JSONAPI: {"schema": jsonapi.ERRORS, "example": _written_by(JsonApiErrors(), kinds[0].code)},
+            PROBLEM: {
+                "schema": {"$ref": REF.format(model="Problem")},
+                "example": _written_by(PROBLEMS, kinds[0].code),
+            },
         },
     }
 
 
-def _example(code: str) -> dict[str, Any]:
-    error = {
-        "code": code,
-        "message": CATALOGUE[code].message,
-        "details": [{"field": "name", "code": "MISSING_REQUIRED_FIELD", "message": "Field required"}]
-        if code == "VALIDATION_ERROR"
-        else [],
-        "request_id": "req_0123456789abcdef00000001",
-        "timestamp": "2026-01-01T12:00:00.000000Z",
-    }
-    return {"error": error}
+def _written_by(form: ErrorForm, code: str) -> Any:
+    detail = Detail("name", "MISSING_REQUIRED_FIELD", "Field required")
+    error = HubError(code, details=[detail] if code == "VALIDATION_ERROR" else [])
+    return orjson.loads(form.error(error, "req_0123456789abcdef00000001", _NOON))
 
 
 def _name(status: int) -> str:

@@ -44,7 +44,12 @@ class Schemas:
     """Collects the schemas that a document names."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Schema] = {"Error": _error(), "ErrorDetail": _DETAIL, "Pagination": _PAGINATION}
+        self._found: dict[str, Schema] = {
+            "Error": _error(),
+            "ErrorDetail": _DETAIL,
+            "Pagination": _PAGINATION,
+            "Problem": _problem(),
+        }
 
     def sent(self, model: type[BaseModel]) -> Schema:
         """Return a reference to what a client sends."""
@@ -78,6 +83,14 @@ class Schemas:
         """Return the schema of one field as a text of the query has it, None where there is no such field."""
         found = self._written(model, "validation").get("properties", {}).get(name)
         return None if found is None else _without_null(found)
+
+    def written(self, model: type[BaseModel], *, sent: bool) -> Schema:
+        """Return a model's schema itself, as clients send it or as it is answered."""
+        return self._written(model, "validation" if sent else "serialization")
+
+    def keep(self, name: str, schema: Schema) -> Schema:
+        """Return a reference to `schema`, which is kept under `name`; raises LookupError where that is another's."""
+        return self._keep(name, schema)
 
     def all(self) -> dict[str, Schema]:
         """Return what was collected, in alphabetical order."""
@@ -116,13 +129,40 @@ def page_of(item: Schema) -> Schema:
     }
 
 
+def _code() -> Schema:
+    return {"type": "string", "enum": [code for code, kind in CATALOGUE.items() if kind.place == "answer"]}
+
+
+_DETAILS: Schema = {"type": "array", "items": {"$ref": REF.format(model="ErrorDetail")}}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+
+
+def _problem() -> Schema:
+    fields: Mapping[str, Schema] = {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": _TEXT,
+        "code": _code(),
+        "details": _DETAILS,
+        "request_id": _TEXT,
+        "timestamp": _TIME,
+    }
+    return {
+        "type": "object",
+        "description": "A refusal as problem details (RFC 9457)",
+        "required": list(fields),
+        "properties": fields,
+    }
+
+
 def _error() -> Schema:
     fields: Mapping[str, Schema] = {
-        "code": {"type": "string", "enum": [code for code, kind in CATALOGUE.items() if kind.place == "answer"]},
-        "message": {"type": "string"},
-        "details": {"type": "array", "items": {"$ref": REF.format(model="ErrorDetail")}},
-        "request_id": {"type": "string"},
-        "timestamp": {"type": "string", "format": "date-time"},
+        "code": _code(),
+        "message": _TEXT,
+        "details": _DETAILS,
+        "request_id": _TEXT,
+        "timestamp": _TIME,
     }
     return {
         "type": "object",

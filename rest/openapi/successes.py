@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rest import answers
+from rest.jsonapi.errors import JSONAPI
+from rest.openapi import jsonapi
 from rest.openapi.headers import LIMITS, named
 from rest.openapi.schemas import Schema, Schemas, page_of
 from rest.routes import Bound, Version
@@ -53,7 +55,10 @@ def answers_of(bound: Bound, version: Version, schemas: Schemas) -> dict[str, An
     if success.body != "none":
         content: dict[str, Any] = {"schema": _schema(bound, success, schemas)}
         example = example_of_answer(bound, success)
-        written["content"] = {"application/json": {**content, "examples": {"example": {"value": example}}}}
+        written["content"] = {
+            "application/json": {**content, "examples": {"example": {"value": example}}},
+            JSONAPI: jsonapi.answered_content(bound, version, schemas, is_page=success.body == "page"),
+        }
         if bound.route.method == "POST" and success.headers[:1] == ("Location",):
             written["links"] = _links(bound, version)
     found = {str(success.status): written}

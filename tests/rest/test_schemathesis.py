@@ -11,14 +11,31 @@ SEED = "20240630"
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("media_type", "arguments"),
+    [
+        ("application/json", ()),
+        # What has no body is asked the same way in both.
+        (
+            "application/vnd.api+json",
+            ("--include-method", "POST", "--include-method", "PUT", "--include-method", "PATCH"),
+        ),
+    ],
+)
 async def test_answers_are_those_that_the_document_describes(
-    database_url: str, redis_url: str, engines: EngineUrls, organisation: Organisation, hubs: HubProcesses
+    media_type: str,
+    arguments: tuple[str, ...],
+    database_url: str,
+    redis_url: str,
+    engines: EngineUrls,
+    organisation: Organisation,
+    hubs: HubProcesses,
 ) -> None:
     """Every operation of the newest version, by all checks, for about half a minute; `make fuzz` tries all versions for long."""
     hub = await hubs.start(urls=EngineUrls(database_url, engines.superuser_url, redis_url))
     token = await token_of(hub, await organisation.key())
     hub.data.mkdir(exist_ok=True)
-    code, output = await tried(hub, token, *NEWEST, "-n", "2", "--seed", SEED)
+    code, output = await tried(hub, token, *NEWEST, *arguments, "-n", "2", "--seed", SEED, media_type=media_type)
     assert code == 0, output[-12_000:]
     assert "passed" in output
     assert "request_failed" not in hub.output()

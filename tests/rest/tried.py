@@ -17,6 +17,8 @@ from tests.harness.rest_client import RestClient
 HERE = Path(__file__).parent
 NEWEST = ("--include-path-regex", "^/(v2/|[a-z.]+$)")
 SECONDS = 8 * 3600
+# Tells the hooks which media type bodies are sent in, where it is only one of them.
+MEDIA = "TRIED_MEDIA_TYPE"
 
 
 async def token_of(hub: HubProcess, key: str) -> str:
@@ -28,10 +30,13 @@ async def token_of(hub: HubProcess, key: str) -> str:
     return answer.body["token"]
 
 
-async def tried(hub: HubProcess, token: str, *arguments: str) -> tuple[int, str]:
-    """Try all that the document has; returns 0 and what was said, or another number for findings."""
+async def tried(hub: HubProcess, token: str, *arguments: str, media_type: str | None = None) -> tuple[int, str]:
+    """Try all that the document has, with bodies of all media types or of one; returns 0 and what was said, or another number for
+    findings.
+    """
     environment = {
         **os.environ,
+        **({} if media_type is None else {MEDIA: media_type}),
         "SCHEMATHESIS_HOOKS": "tests.rest.schemathesis_hooks",
         "PYTHONPATH": str(CHECKOUT),
         "COLUMNS": "200",

@@ -1,0 +1,113 @@
+"""Every route speaks JSON:API 1.1: what it answers, and what it refuses, is a document of the specification."""
+
+from typing import Any
+
+import pytest
+
+from handlers.resources.shown import example_of
+from rest.routes import Route, Version
+from rest.v1 import V1
+from rest.v2 import V2
+from rest.v3 import V3
+from tests.harness.organisations import Organisation
+from tests.rest.jsonapi.documents import MEDIA, ask, document, errors
+from tests.rest.server import Answer, RestServer, operations
+
+_ORDER = ("POST", "GET", "PUT", "PATCH", "DELETE")
+_STATUS = {"POST": 201, "GET": 200, "PUT": 200, "PATCH": 200}
+_SINGLE = frozenset({"tokens", "tickets"})
+_ROUTES = [(version, route) for version in (V1, V2, V3) for route in version.routes]
+_ALL = operations()
+_ABSENT = "01978f3e-5a70-7c3d-9b42-6f0d2c1e8a55"
+
+
+def _kind(route: Route) -> str:
+    return route.operation.partition(".")[0]
+
+
+def _data(route: Route, id: str | None) -> dict[str, Any] | None:
+    """Return the example of a route's body as a resource object, None where it takes none."""
+    if not route.takes_body:
+        return None
+    operation = _ALL[route.operation]
+    fields = dict(example_of(operation.body or operation.input))
+    if "type" in fields:
+        fields["subtype"] = fields.pop("type")
+    data: dict[str, Any] = {"type": _kind(route), "attributes": fields}
+    return data if id is None else {**data, "id": id}
+
+
+async def _send(rest: RestServer, version: Version, route: Route, key: str | None, id: str) -> Answer:
+    named = id if "{id}" in route.path else None
+    path = f"{version.prefix}{route.path}".replace("{id}", id)
+    return await ask(rest, route.method, path, key, _data(route, named))
+
+
+@pytest.mark.parametrize("version", [V1, V2, V3], ids=lambda version: version.name)
+async def test_every_answer_is_a_document(rest: RestServer, organisation: Organisation, version: Version):
+    """In the order in which things are made, read, changed and removed; also where there is nothing."""
+    key = await organisation.key()
+    ids: dict[str, str] = {}
+    routes = sorted(version.routes, key=lambda route: (route.path.count("/"), _ORDER.index(route.method)))
+    for route in (route for method in _ORDER for route in routes if route.method == method):
+        kind = _kind(route)
+        answer = await _send(rest, version, route, key, ids.get(kind, _ABSENT))
+        if kind == "connections" and "{id}" in route.path:
+            assert errors(answer, 404) == [("RESOURCE_NOT_FOUND", None)]
+        elif route.method == "DELETE":
+            assert (answer.status, answer.body) == (204, b"")
+        else:
+            made = document(answer, 200 if "rotate" in route.path else _STATUS[route.method])
+            _check(made, route, answer, ids)
+
+
+def _check(made: dict[str, Any], route: Route, answer: Answer, ids: dict[str, str]) -> None:
+    kind = _kind(route)
+    if kind in _SINGLE:
+        assert made.keys() == {"jsonapi", "meta"}
+        return
+    data = made["data"]
+    if isinstance(data, list):
+        assert "pagination" in made["meta"]
+        assert {each["type"] for each in data} <= {kind}
+        return
+    assert data["type"] == kind
+    if route.method == "POST" and "{id}" not in route.path:
+        ids[kind] = data["id"]
+        assert answer.headers["Location"] == data["links"]["self"]
+    assert data["id"] == ids[kind]
+
+
+@pytest.mark.parametrize(("version", "route"), _ROUTES, ids=lambda part: getattr(part, "operation", None))
+async def test_every_refusal_is_a_document(
+    rest: RestServer, organisation: Organisation, version: Version, route: Route
+):
+    """Without a credential, without the scope, and with a parameter that it does not have."""
+    path = f"{version.prefix}{route.path}".replace("{id}", _ABSENT)
+    data = _data(route, _ABSENT if "{id}" in route.path else None)
+    assert errors(await ask(rest, route.method, path, None, data), 401) == [("AUTHENTICATION_REQUIRED", None)]
+    if _ALL[route.operation].scope is not None:
+        poor = await organisation.key(["read:streams"])
+        assert errors(await ask(rest, route.method, path, poor, data), 403) == [("INSUFFICIENT_SCOPE", None)]
+    unknown = await ask(rest, route.method, f"{path}?colour=red", await organisation.key(), data)
+    assert errors(unknown, 400) == [("UNKNOWN_PARAMETER", {"parameter": "colour"})]
+
+
+async def test_refusals_of_no_route_are_documents(rest: RestServer, key: str):
+    """Where nothing is, where the method is not, of no version; and of what is no operation."""
+    assert errors(await ask(rest, "GET", "/v2/nothing", key), 404) == [("RESOURCE_NOT_FOUND", None)]
+    assert errors(await ask(rest, "POST", "/versions", key), 405) == [("METHOD_NOT_ALLOWED", None)]
+    assert errors(await ask(rest, "PATCH", "/v2/agents", key), 405) == [("METHOD_NOT_ALLOWED", None)]
+    assert errors(await ask(rest, "GET", "/agents", key, API_Version="v9"), 400) == [("UNSUPPORTED_VERSION", None)]
+    wrong = await ask(rest, "GET", "/openapi.json?version=2", key)
+    assert errors(wrong, 422) == [("INVALID_FORMAT", {"parameter": "version"})]
+
+
+async def test_plain_answers_are_as_before(rest: RestServer, key: str):
+    """Without the header, or with others: the resource bare, and in a list under `data`."""
+    made = await rest.call("POST", "/v2/agents", key, body={"name": "Ada"})
+    id = made.json()["id"]
+    for accept in ("*/*", "application/json", "text/html, */*;q=0.1", f"{MEDIA};q=0", f"application/json, {MEDIA}"):
+        answer = await rest.call("GET", f"/v2/agents/{id}", key, headers={"Accept": accept})
+        assert (answer.json(), answer.headers["ETag"]) == (made.json(), '"1"')
+        assert "Accept" in answer.headers["Vary"]

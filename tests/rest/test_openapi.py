@@ -130,11 +130,12 @@ class Examples:
         """Send the example of an operation; its answer is the one that stands beside it."""
         operation = self._document["paths"][path][method]
         kind = path.split("/")[2] if path.startswith("/v") and "{" in path else ""
-        body = operation.get("requestBody", {}).get("content", {}).get(self._media)
-        sent = None if body is None else body["examples"]["example"]["value"]
+        taken = operation.get("requestBody", {}).get("content", {})
+        media = self._media if not taken or self._media in taken else "application/json"
+        sent = taken[media]["examples"]["example"]["value"] if taken else None
         if sent is not None and "id" in sent.get("data", ()):
             sent = {"data": {**sent["data"], "id": self.ids[kind]}}
-        headers = {"Accept": self._media, "Content-Type": self._media} | {
+        headers = {"Accept": media, "Content-Type": media} | {
             name.replace("-", "_"): value
             for name, value in self._headers_of(operation)
             if name not in ("Idempotency-Key", "If-None-Match")
@@ -147,12 +148,12 @@ class Examples:
             assert answer.text == ""
             return
         content = described["content"]
-        written = content.get(self._media, content["application/json"])
+        written = content.get(media, content["application/json"])
         schema = {**written["schema"], "components": self._document["components"]}
         jsonschema.validate(answer.body, schema, format_checker=jsonschema.FormatChecker())
         if "examples" in written:
             _is_like(written["examples"]["example"]["value"], answer.body, (path, method))
-        made = answer.body.get("data", {}) if self._media == "application/vnd.api+json" else answer.body
+        made = answer.body.get("data", {}) if media == "application/vnd.api+json" else answer.body
         if status == "201" and "id" in made:
             self.ids[path.split("/")[2]] = made["id"]
 

@@ -110,7 +110,7 @@ async def test_documents_are_served_to_anybody(rest: RestServer, both: dict[str,
 def test_command_prints_the_document(both: dict[str, dict[str, Any]], version: str) -> None:
     """Without any engine."""
     command = [sys.executable, "-m", "hub", "openapi", "--version", version]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True, timeout=30)
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True, timeout=100)
     assert orjson.loads(done.stdout) == orjson.loads(orjson.dumps(both[version]))
 
 

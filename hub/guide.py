@@ -4,6 +4,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from core.content.text import Text
+from hub.texts import answered
+
 NAME = "migration-v1-v2.md"
 KEPT_SECONDS = 3600
 
@@ -13,13 +16,17 @@ class GuideDoor:
 
     def __init__(self, folder: Path) -> None:
         file = folder / NAME
-        self._text = file.read_bytes() if file.is_file() else None
+        cache, safe = f"public, max-age={KEPT_SECONDS}", {"X-Content-Type-Options": "nosniff"}
+        kind = "text/markdown; charset=utf-8"
+        self._text = Text(file.read_bytes(), kind, safe, cache=cache) if file.is_file() else None
 
     def add_to(self, app: web.Application) -> None:
         """Add the path, where there is something to show."""
-        if self._text is not None:
-            app.router.add_get(f"/docs/{NAME}", self._answer)
+        if self._text is None:
+            return
+        text = self._text
 
-    async def _answer(self, _request: web.Request) -> web.Response:
-        headers = {"Cache-Control": f"public, max-age={KEPT_SECONDS}", "X-Content-Type-Options": "nosniff"}
-        return web.Response(body=self._text, content_type="text/markdown", charset="utf-8", headers=headers)
+        async def answer(request: web.Request) -> web.Response:
+            return await answered(request, text)
+
+        app.router.add_get(f"/docs/{NAME}", answer)

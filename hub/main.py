@@ -42,8 +42,9 @@ from hub.guide import GuideDoor
 from hub.insight.metrics import Siblings
 from hub.insight.parts import Insight
 from hub.key_set import KeySetDoor
+from hub.pages import PageDoor
 from hub.pokes import CHANNEL, Pokes
-from hub.server import PageDoor, Server
+from hub.server import Server
 from hub.stream.asyncapi import AsyncApiDoor
 from hub.stream.calls import Operations
 from hub.stream.door import StreamDoor

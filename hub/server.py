@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -108,48 +107,3 @@ def _give_up_unread(listening: socket.socket, seconds: float) -> None:
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
     if option is not None:
         listening.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1000))
-
-
-_KINDS = {
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".css": "text/css",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain",
-}
-_PAGES = {"/": "index.html", "/docs": "docs.html"}
-# Nothing from elsewhere, nothing inline: a name that holds a script stays text.
-_SEALED = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-# Swagger UI's styles carry their pictures in themselves.
-_SEALED_DOCS = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
-
-
-class PageDoor:
-    """The pages at `/` and `/docs`, and their parts. Read once: they belong to the release."""
-
-    def __init__(self, folder: Path) -> None:
-        self._files = {
-            file.relative_to(folder).as_posix(): (file.read_bytes(), _KINDS[file.suffix])
-            for file in folder.rglob("*")
-            if file.suffix in _KINDS
-        }
-
-    def add_to(self, app: web.Application) -> None:
-        """Add the pages, and `/web/<name>` of every file."""
-        for path, name in _PAGES.items():
-            app.router.add_get(path, partial(self._answer, name))
-        for name in self._files:
-            app.router.add_get(f"/web/{name}", partial(self._answer, name))
-
-    async def _answer(self, name: str, _request: web.Request) -> web.Response:
-        body, kind = self._files[name]
-        headers = {
-            "Content-Security-Policy": _SEALED_DOCS if name == "docs.html" else _SEALED,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-cache",
-        }
-        return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)

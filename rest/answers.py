@@ -4,21 +4,26 @@
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
+from core.content.validators import http_date, tag_of
 from core.operations.results import Deleted, Document, Made, Page, Shown
 from core.operations.runner import Outcome
 from handlers.resources.etag import etag
 from rest.asked import Answer, Asked
+from rest.conditions import is_held
 from rest.links import link_header, links_of
+
+# A millisecond's worth of hashing.
+LONGEST_TAGGED = 1024 * 1024
 
 Render = Callable[[Asked, Outcome, dict[str, str]], Answer]
 
 
 def resource(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
-    """Answer a Document with 200; or with 304 where If-None-Match names it (RFC 9110, section 13.1.2)."""
+    """Answer a Document with 200, or with 304 where the client has it (rest/conditions.py)."""
     document = _document(outcome)
-    tag = headers["ETag"] = etag(document.version, asked.form.variant)
-    if "If-None-Match" in asked.headers and _names(asked.headers["If-None-Match"], tag):
+    if is_held(asked, headers, etag(document.version, asked.form.variant), _dated(asked, document, headers)):
         return Answer(304, headers)
     headers["Content-Type"] = asked.form.media_type
     return Answer(200, headers, asked.form.document(document, asked))
@@ -72,14 +77,18 @@ def gone(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
 
 
 def page(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
-    """Answer a Page with 200, and where its neighbours are (RFC 8288)."""
+    """Answer a Page with 200, and where its neighbours are (RFC 8288); or with 304 where the client has it."""
     if not isinstance(outcome.result, Page):
         raise TypeError(f"a list answered {type(outcome.result).__name__}")
-    headers["Content-Type"] = asked.form.media_type
     links = links_of(outcome.result, asked)
     # A version may have a link of its own in all its answers.
     headers["Link"] = f"{headers['Link']}, {link_header(links)}" if "Link" in headers else link_header(links)
-    return Answer(200, headers, asked.form.page(outcome.result, asked, links))
+    body = asked.form.page(outcome.result, asked, links)
+    # A list has no version: its tag is made of what it says, in whichever form; of a long one that would hold the loop.
+    if is_held(asked, headers, tag_of(body) if len(body) <= LONGEST_TAGGED else None):
+        return Answer(304, headers)
+    headers["Content-Type"] = asked.form.media_type
+    return Answer(200, headers, body)
 
 
 def _document(outcome: Outcome) -> Document:
@@ -88,8 +97,17 @@ def _document(outcome: Outcome) -> Document:
     return outcome.result
 
 
+def _dated(asked: Asked, document: Document, headers: dict[str, str]) -> datetime | None:
+    """Put Last-Modified into `headers` and return it; a form of more than the document changes without it, so it has none."""
+    if asked.form.variant:
+        return None
+    headers["Last-Modified"] = http_date(document.updated_at)
+    return document.updated_at
+
+
 def _written(asked: Asked, document: Document, outcome: Outcome, headers: dict[str, str], status: int) -> Answer:
     headers["ETag"] = etag(document.version, asked.form.variant)
+    _dated(asked, document, headers)
     headers["Content-Type"] = asked.form.media_type
     _tell_of_write(outcome, headers)
     return Answer(status, headers, asked.form.document(document, asked))
@@ -106,8 +124,3 @@ def _tell_of_write(outcome: Outcome, headers: dict[str, str]) -> None:
         headers["X-Event-Id"] = str(outcome.event_id)
     if outcome.replayed:
         headers["Idempotent-Replayed"] = "true"
-
-
-def _names(condition: str, tag: str) -> bool:
-    # RFC 9110, section 13.1.2: compared weakly. The tags here hold no comma.
-    return condition.strip() == "*" or tag in (named.strip().removeprefix("W/") for named in condition.split(","))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from multidict import MultiMapping
 
+from core.content.fields import list_header
 from core.errors import HubError
 from core.operations.results import Document, Page
 from core.quota import Quota
@@ -96,8 +97,7 @@ class Asked:
 
     def list_header(self, name: str) -> str | None:
         """Return a header's value, None where it is not there; several of one name are one list (RFC 9110, section 5.3)."""
-        values = self.headers.getall(name, ())
-        return ", ".join(values) if values else None
+        return list_header(self.headers, name)
 
 
 @dataclass(eq=False, slots=True)

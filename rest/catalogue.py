@@ -5,15 +5,16 @@ from html import escape
 import orjson
 from aiohttp import web
 
+from core.content.text import Text
 from core.errors import CATALOGUE, ErrorKind
 from rest.endpoints import Parts
-from rest.published import Published, Text
+from rest.published import Published
 from rest.requests import query_of
 
 PATH = "/errors"
-_VARY = ("Vary", "Accept")
+_VARY = {"Vary": "Accept"}
 # The page is its own text and nothing else.
-_SEALED = ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+_SEALED = {"Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}
 
 
 class Errors(Published):
@@ -22,8 +23,8 @@ class Errors(Published):
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts)
         listed = {"data": [kind.as_object() for kind in CATALOGUE.values()]}
-        self._json = Text(orjson.dumps(listed), "application/json", (_VARY,))
-        self._page = Text(_page().encode(), "text/html; charset=utf-8", (_VARY, _SEALED))
+        self._json = Text(orjson.dumps(listed), "application/json", _VARY)
+        self._page = Text(_page().encode(), "text/html; charset=utf-8", _VARY | _SEALED)
 
     def choose(self, request: web.Request) -> Text:
         """Return the page to who names HTML, as browsers do, else JSON."""

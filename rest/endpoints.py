@@ -20,6 +20,7 @@ from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.runner import Admission, Runner, check
 from rest.asked import NO_QUERY, Asked
+from rest.codings import codings_of, pack
 from rest.errors import SAFE, ErrorAnswers, response_of
 from rest.forms import JSON, PLAIN
 from rest.jsonapi.form import JsonApi
@@ -111,12 +112,15 @@ class Resource(Endpoint):
         caller = authenticator.recent(credential) or await authenticator.authenticate(credential)
         admission = request[ADMISSION] = bound.admit(self._parts.runner, caller, request.headers)
         try:
+            codings = codings_of(request.headers)
             asked = await self._asked(bound, request, request_id, admission, caller)
             answer = await bound.carry_out(self._parts.runner, caller, asked, headers, admission)
         except HubError:
             # Over the limit is over it, whatever else is wrong; and else the refusal tells the limit too.
             check(await admission)
             raise
+        if codings is not None:
+            await pack(answer, codings)
         return response_of(answer)
 
     async def _asked(

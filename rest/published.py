@@ -3,30 +3,11 @@
 They need no credential, and tools on pages of any origin may read them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
-
 from aiohttp import web
 
+from core.content.text import Text
 from core.errors import HubError
 from rest.endpoints import Endpoint
-
-# Asked again each time, which a 304 makes cheap: an hour after a release nobody should read what was before.
-CACHE = "public, no-cache"
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text with its media type; `headers` are its own."""
-
-    body: bytes
-    media_type: str
-    headers: Sequence[tuple[str, str]] = ()
-    etag: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "etag", f'"{sha256(self.body).hexdigest()[:20]}"')
 
 
 class Published(Endpoint):
@@ -40,9 +21,5 @@ class Published(Endpoint):
         """Answer with the text, or 304 where the client has it."""
         if request.method not in ("GET", "HEAD"):
             raise HubError("METHOD_NOT_ALLOWED", headers={"Allow": "GET, HEAD"})
-        text = self.choose(request)
-        headers |= {"ETag": text.etag, "Cache-Control": CACHE, "Access-Control-Allow-Origin": "*", **dict(text.headers)}
-        named = request.headers.get("If-None-Match")
-        if named is not None and (named.strip() == "*" or text.etag in named):
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=text.body, headers={**headers, "Content-Type": text.media_type})
+        status, said, body = await self.choose(request).answer(request.headers)
+        return web.Response(status=status, body=body, headers={**headers, "Access-Control-Allow-Origin": "*", **said})

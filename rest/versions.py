@@ -6,9 +6,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from core.errors import HubError
-from rest.endpoints import Endpoint, Parts
+from core.content.text import Text
+from rest.endpoints import Parts
 from rest.forms import JSON
+from rest.published import Published
 from rest.routes import Version
 
 # A version is served for this long after the one that follows it is stable, and an end is announced so long before.
@@ -17,31 +18,26 @@ NOTICE_MONTHS = 6
 KEPT_SECONDS = 3600
 
 
-class Versions(Endpoint):
+class Versions(Published):
     """The matrix of `versions`; those of `off` are not served here. Needs no credential."""
 
     def __init__(self, parts: Parts, versions: Sequence[Version], off: Sequence[Version], default: Version) -> None:
         super().__init__(parts)
         served = [version for version in versions if version not in off]
-        self._body = orjson.dumps(
-            {
-                "default": default.name,
-                "versions": [_entry(version, is_served=version in served) for version in versions],
-                "policy": {
-                    "versioning": "semantic",
-                    "compatibility_months": COMPATIBILITY_MONTHS,
-                    "deprecation_notice_months": NOTICE_MONTHS,
-                },
-            }
-        )
+        matrix = {
+            "default": default.name,
+            "versions": [_entry(version, is_served=version in served) for version in versions],
+            "policy": {
+                "versioning": "semantic",
+                "compatibility_months": COMPATIBILITY_MONTHS,
+                "deprecation_notice_months": NOTICE_MONTHS,
+            },
+        }
+        self._text = Text(orjson.dumps(matrix), JSON, cache=f"public, max-age={KEPT_SECONDS}")
 
-    async def respond(self, request: web.Request, request_id: str, headers: dict[str, str]) -> web.StreamResponse:
-        """Answer the matrix."""
-        if request.method not in ("GET", "HEAD"):
-            raise HubError("METHOD_NOT_ALLOWED", headers={"Allow": "GET, HEAD"})
-        headers["Content-Type"] = JSON
-        headers["Cache-Control"] = f"public, max-age={KEPT_SECONDS}"
-        return web.Response(body=self._body, headers=headers)
+    def choose(self, request: web.Request) -> Text:
+        """Return the matrix."""
+        return self._text
 
 
 def _entry(version: Version, *, is_served: bool) -> dict[str, Any]:

@@ -75,8 +75,6 @@ class InsightDoor:
         if id is None:
             raise HubError("RESOURCE_NOT_FOUND", "There is no open stream with this id")
         seconds = _seconds_of(request)
-        if request.method == "HEAD":
-            raise HubError("METHOD_NOT_ALLOWED", headers={"Allow": "GET"})
         request_id = self._request_id_of(request)
         traces = self._tracing.follow(caller.org_id, str(id), seconds)
         outcome = "ok"
@@ -113,6 +111,8 @@ class InsightDoor:
         checked_at = self._clock.monotonic()
         try:
             await response.prepare(request)
+            if request.method == "HEAD":
+                return response
             await response.write(first)
             async for lines in traces:
                 if request.transport is None or request.transport.is_closing():

@@ -6,8 +6,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from core.content.text import Text
 from hub.stream.schemas import CLIENT, DEFS, SERVER, Schema, frames_as_defs
 from hub.stream.wires import JsonWire, MsgpackWire
+from hub.texts import answered
 
 PATH = "/asyncapi.json"
 # Of the protocol, not of the release: the first number changes when a client of before could not cope.
@@ -54,16 +56,16 @@ class AsyncApiDoor:
     """Serves the document, made once."""
 
     def __init__(self) -> None:
-        self._body = orjson.dumps(document())
+        # Public: it says nothing of anybody, and tools on pages of any origin may read it.
+        headers = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
+        self._text = Text(orjson.dumps(document()), "application/json", headers)
 
     def add_to(self, app: web.Application) -> None:
         """Add the path."""
         app.router.add_get(PATH, self._answer)
 
-    async def _answer(self, _request: web.Request) -> web.Response:
-        # Public: it says nothing of anybody, and tools on pages of any origin may read it.
-        headers = {"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
-        return web.Response(body=self._body, content_type="application/json", headers=headers)
+    async def _answer(self, request: web.Request) -> web.Response:
+        return await answered(request, self._text)
 
 
 _DESCRIPTION = (

@@ -7,12 +7,13 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from core.content.text import Text
 from core.errors import Detail, HubError
 from core.operations.operation import Registry
 from rest.endpoints import Parts
 from rest.openapi.document import document
 from rest.openapi.older import as_3_0
-from rest.published import Published, Text
+from rest.published import Published
 from rest.requests import query_of
 from rest.routes import Version
 

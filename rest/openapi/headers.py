@@ -15,7 +15,11 @@ def _header(description: str, schema: dict[str, Any] = _TEXT, example: object = 
 
 ANSWERED: dict[str, dict[str, Any]] = {
     "X-Request-Id": _header("The request's id: the client's own, or a new one"),
-    "ETag": _header("The version of the resource, in quotes", example='"3"'),
+    "ETag": _header("The version of the resource, in quotes; of a list, a hash", example='"3"'),
+    "Content-Encoding": _header(
+        "The coding that the body is in, where `Accept-Encoding` takes it and it pays",
+        {"type": "string", "enum": ["zstd", "gzip"]},
+    ),
     "Last-Modified": _header("When this version was made"),
     "Location": _header("Where what was made is", {"type": "string", "format": "uri-reference"}),
     "Link": _header("Other pages of this list, or documents about this version (RFC 8288)"),
@@ -65,6 +69,11 @@ _AS_SENT: dict[str, dict[str, Any]] = {
         "description": "Where this is the version, the answer is 304 without a body",
         "schema": _TEXT,
         "example": '"0"',
+    },
+    "If-Modified-Since": {
+        "description": "Where it was not changed after this second, the answer is 304; counts only without If-None-Match",
+        "schema": _TEXT,
+        "example": "Thu, 01 Jan 2015 00:00:00 GMT",
     },
 }
 SENT: dict[str, dict[str, Any]] = {name: {"name": name, "in": "header", **each} for name, each in _AS_SENT.items()}

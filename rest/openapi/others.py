@@ -6,7 +6,7 @@ from rest.openapi.headers import named
 from rest.openapi.refusals import refusals_for_anybody
 
 _TEXT: dict[str, Any] = {"type": "string"}
-_KEPT = ("ETag", "Cache-Control", "X-Request-Id")
+_KEPT = ("ETag", "Cache-Control", "Content-Encoding", "Vary", "X-Request-Id")
 
 
 def _get(
@@ -24,7 +24,10 @@ def _get(
     given = list(parameters or ())
     if "ETag" in headers:
         given.append({"$ref": "#/components/parameters/If-None-Match"})
-        answers["304"] = {"description": "The client has this text", "headers": named("ETag", "X-Request-Id")}
+        answers["304"] = {
+            "description": "The client has this text",
+            "headers": named(*(name for name in headers if name != "Content-Encoding")),
+        }
     if given:
         written["parameters"] = given
     return {"get": {**written, "responses": {**answers, **refusals_for_anybody()}, "security": []}}
@@ -64,12 +67,12 @@ OTHERS: dict[str, Any] = {
     "/livez": _get("hub.live", "Whether the process lives", _STATUS),
     "/readyz": _get("hub.ready", "Whether the node takes traffic", _STATUS),
     "/healthz": _get("hub.health", "How the node's parts are", _HEALTH),
-    "/versions": _get("hub.versions", "Which versions there are, and how long", _VERSIONS),
+    "/versions": _get("hub.versions", "Which versions there are, and how long", _VERSIONS, headers=_KEPT),
     "/errors": _get(
         "hub.errors",
         "Every error: its code, its status, what it means and what to do",
         _CODES,
-        headers=(*_KEPT, "Vary"),
+        headers=_KEPT,
         other={"text/html": {"schema": _TEXT}},
     ),
     "/openapi.json": _get("hub.openapi", "This document", {"type": "object"}, headers=_KEPT, parameters=[_WHICH]),

@@ -46,8 +46,11 @@ def parameters_of(bound: Bound, schemas: Schemas) -> list[dict[str, Any]]:
         headers.append("Idempotency-Key")
     if "if_match" in operation.input.model_fields:
         headers.append("If-Match")
-    if route.method == "GET" and "ETag" in success_of(bound).headers:
+    success = success_of(bound)
+    if route.method == "GET" and "ETag" in success.headers:
         headers.append("If-None-Match")
+        if "Last-Modified" in success.headers:
+            headers.append("If-Modified-Since")
     return named + sent(*headers)
 
 

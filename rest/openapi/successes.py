@@ -12,6 +12,8 @@ from rest.openapi.schemas import Schema, Schemas, page_of
 from rest.routes import Bound, Version
 
 _WRITTEN = ("ETag", "Last-Modified", "X-Event-Id", "Idempotent-Replayed")
+_PACKED = ("Content-Encoding", "Vary")
+_READ = ("ETag", "Cache-Control", *_PACKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,9 @@ class Success:
 
 
 BY_RENDER: Mapping[answers.Render, Success] = {
-    answers.resource: Success(200, "It", ("ETag", "Last-Modified", "Cache-Control", "Vary")),
-    answers.created: Success(201, "What was made", ("Location", *_WRITTEN)),
-    answers.changed: Success(200, "How it is now", _WRITTEN),
+    answers.resource: Success(200, "It", (*_READ, "Last-Modified")),
+    answers.created: Success(201, "What was made", ("Location", *_WRITTEN, *_PACKED)),
+    answers.changed: Success(200, "How it is now", (*_WRITTEN, *_PACKED)),
     answers.created_with_secret: Success(
         201, "What was made, with its secret", ("Location", *_WRITTEN, "Cache-Control")
     ),
@@ -35,7 +37,7 @@ BY_RENDER: Mapping[answers.Render, Success] = {
     answers.made: Success(201, "What was made; the hub does not keep it", ("Cache-Control", "Idempotent-Replayed")),
     answers.shown: Success(200, "How it is at this moment", ("Cache-Control",)),
     answers.gone: Success(204, "It is gone", ("X-Event-Id", "Idempotent-Replayed"), body="none"),
-    answers.page: Success(200, "A page of the list", ("Link", "ETag", "Cache-Control", "Vary"), body="page"),
+    answers.page: Success(200, "A page of the list", ("Link", *_READ), body="page"),
 }
 
 
@@ -63,7 +65,8 @@ def answers_of(bound: Bound, version: Version, schemas: Schemas) -> dict[str, An
             written["links"] = _links(bound, version)
     found = {str(success.status): written}
     if bound.route.method == "GET" and "ETag" in success.headers:
-        unchanged = {"description": "The client has this version", "headers": {**named("ETag"), **every}}
+        said = [name for name in success.headers if name != "Content-Encoding"]
+        unchanged = {"description": "The client has this version", "headers": {**named(*said), **every}}
         found["304"] = unchanged
     return found
 

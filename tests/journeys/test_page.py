@@ -14,7 +14,7 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from core.store.engines import EngineUrls
 from hub.main import WEB
-from hub.server import PageDoor
+from hub.pages import PageDoor
 from hub.stream.codes import ALL_CODES, comes_back
 from tests.harness.engines import Template, flush, run
 from tests.harness.hub_process import HubProcess, HubProcesses

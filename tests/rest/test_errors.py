@@ -38,7 +38,7 @@ async def test_catalogue_is_a_page_to_a_browser(rest: RestServer) -> None:
     page = await rest.call("GET", "/errors", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
-    assert page.headers["Vary"] == "Accept"
+    assert page.headers["Vary"] == "Accept, Accept-Encoding"
     text = page.body.decode()
     assert all(f'id="{code}"' in text for code in CATALOGUE)
     assert "<script" not in text

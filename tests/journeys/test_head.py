@@ -1,0 +1,64 @@
+"""HEAD at every path that has GET: the same answer without its body (RFC 9110, section 9.3.2)."""
+
+from collections.abc import Mapping
+
+import aiohttp
+from multidict import CIMultiDict
+
+from core.store.engines import EngineUrls
+from tests.harness.hub_process import HubProcesses
+from tests.harness.organisations import Organisation
+from tests.harness.rest_client import RestClient
+from tests.harness.stream_client import open_stream
+
+# What the document does not describe.
+OTHERS = (
+    "/", "/docs", "/web/page.js", "/asyncapi.json", "/docs/migration-v1-v2.md", "/metrics", "/.well-known/jwks.json",
+    "/v2/connections/{id}/trace?seconds=1", "/nothing", "/v2/nothing", "/agents",
+)  # fmt: skip
+# What is of one answer alone, or of its moment; a length only where there is a body, or would be.
+OWN = ("x-request-id", "date", "transfer-encoding")
+OF_ITS_MOMENT = ("/metrics", "/healthz", "/v2/connections", "/trace")
+
+
+async def test_head_answers_as_get_without_a_body(
+    database_url: str, redis_url: str, engines: EngineUrls, organisation: Organisation, hubs: HubProcesses
+) -> None:
+    """Status and headers, over a real hub: all that its document has, and what it has besides."""
+    hub = await hubs.start(urls=EngineUrls(database_url, engines.superuser_url, redis_url))
+    key = await organisation.key()
+    headers = {"Authorization": f"Bearer {key}"}
+    async with (
+        RestClient(hub.base_url, key) as rest,
+        open_stream(hub.stream_url, key) as stream,
+        aiohttp.ClientSession(hub.base_url, headers=headers) as client,
+    ):
+        ids = {"connections": (await stream.expect("welcome"))["connection"]}
+        for kind in ("agents", "knowledge", "twins"):
+            body = {"name": "A", "metadata": {"text": "x" * 2000}}
+            ids[kind] = (await rest.call("POST", f"/v2/{kind}", body)).body["id"]
+        ids["keys"] = (await rest.call("POST", "/v2/keys", {"name": "CI", "scopes": ["read:agents"]})).body["id"]
+        document = (await rest.call("GET", "/openapi.json")).body
+        for path in (*(path for path, methods in document["paths"].items() if "get" in methods), *OTHERS):
+            kind = path.split("/")[2] if "{id}" in path else ""
+            asked = path.replace("{id}", ids.get(kind, ""))
+            (status, said, whole), (head_status, head_said, nothing) = [
+                await _ask(client, method, asked) for method in ("GET", "HEAD")
+            ]
+            assert (head_status, nothing) == (status, b""), path
+            assert status == (404 if "nothing" in path else 200), path
+            assert whole, path
+            if any(part in path for part in OF_ITS_MOMENT):
+                said.pop("Content-Length", None)
+                head_said.pop("Content-Length", None)
+            assert _shared(head_said) == _shared(said), path
+
+
+async def _ask(client: aiohttp.ClientSession, method: str, path: str) -> tuple[int, CIMultiDict[str], bytes]:
+    async with client.request(method, path) as answer:
+        return answer.status, CIMultiDict(answer.headers), await answer.read()
+
+
+def _shared(headers: Mapping[str, str]) -> dict[str, str]:
+    named = {name.lower(): value for name, value in headers.items()}
+    return {name: value for name, value in named.items() if name not in OWN and "ratelimit" not in name}

@@ -141,6 +141,10 @@ class Settings(BaseSettings):
         description="Comma-separated networks of proxies whose X-Forwarded-Proto is believed; with any, plain HTTP ends.",
     )
     v1: bool = Field(default=True, description="Whether the deprecated version 1 is served; else its paths answer 410.")
+    debug: bool = Field(
+        default=False,
+        description="Whether every answer of REST and the log have the request's detail and times, secrets masked.",
+    )
     outbound_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), description="Comma-separated networks that the hub may call besides public addresses."
     )

@@ -13,7 +13,7 @@ METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 # What a page may read of an answer besides what the standard always lets it.
 EXPOSED = (
     "API-Status, Deprecation, ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, Server-Timing, "
-    "Sunset, X-Event-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-RateLimit-Window, X-Request-Id"
+    "Sunset, X-Debug, X-Event-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-RateLimit-Window, X-Request-Id"
 )
 
 

@@ -178,7 +178,7 @@ class Hub:
         runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
         authenticator = credentials.authenticator
         off = () if settings.v1 else (V1,)
-        rest = RestDoor(runner, operations, authenticator, clock, lambda: self._ready, off)
+        rest = RestDoor(runner, operations, authenticator, clock, lambda: self._ready, off, debug=settings.debug)
 
         def render(request: web.Request, error: HubError) -> web.Response:
             return rest.error_response(error, request)

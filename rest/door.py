@@ -11,6 +11,7 @@ from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.runner import Runner
 from rest import catalogue
+from rest.debug import Debugging
 from rest.elsewhere import Elsewhere, ElsewhereResource
 from rest.endpoints import Endpoint, Health, Parts, Resource
 from rest.errors import ErrorAnswers
@@ -31,6 +32,8 @@ DEFAULT_VERSION = V2
 class RestDoor:
     """REST over the registered operations. `ready` says whether this node takes traffic; versions that are `off` are gone.
 
+    `debug`: every request is shown in detail.
+
     Raises KeyError where a version's route names an operation that the registry lacks.
     """
 
@@ -42,10 +45,15 @@ class RestDoor:
         clock: Clock,
         ready: Callable[[], bool],
         off: Sequence[Version] = (),
+        *,
+        debug: bool = False,
     ) -> None:
         self._errors = ErrorAnswers(clock)
         self._request_ids = RequestIds()
-        self._parts = Parts(runner, authenticator, clock, self._errors, self._request_ids, registry)
+        debugging = Debugging(authenticator, always=debug)
+        self._parts = Parts(
+            runner, authenticator, clock, self._errors, self._request_ids, registry, debugging
+        )
         self._off = off
         self._ready = ready
         versions = [version for version in VERSIONS if version not in off]

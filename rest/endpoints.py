@@ -19,8 +19,11 @@ from core.clock import Clock
 from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.runner import Admission, Runner, check
+from core.watch import WATCHED, Watch
 from rest.asked import NO_QUERY, Asked
 from rest.codings import codings_of, pack
+from rest.debug import HEADER as DEBUG
+from rest.debug import Debugging
 from rest.errors import SAFE, ErrorAnswers, response_of
 from rest.forms import JSON, PLAIN
 from rest.jsonapi.form import JsonApi
@@ -45,6 +48,7 @@ class Parts:
     errors: ErrorAnswers
     request_ids: RequestIds
     registry: Registry
+    debugging: Debugging
 
 
 class Endpoint:
@@ -62,6 +66,18 @@ class Endpoint:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer `request`; never raises but when cancelled."""
         request_id = self._parts.request_ids.of(request)
+        if self._parts.debugging.always or DEBUG in request.headers:
+            return await self._answer_watched(request, request_id)
+        return await self._answer(request, request_id)
+
+    async def _answer_watched(self, request: web.Request, request_id: str) -> web.StreamResponse:
+        watch = Watch(self._parts.clock)
+        WATCHED.set(watch)  # of this request's task only, which ends with it
+        response = await self._answer(request, request_id)
+        self._parts.debugging.tell(request, response, watch, request_id)
+        return response
+
+    async def _answer(self, request: web.Request, request_id: str) -> web.StreamResponse:
         try:
             return await self.respond(request, request_id, {**self._headers, "X-Request-Id": request_id})
         except HubError as error:
@@ -112,6 +128,9 @@ class Resource(Endpoint):
         caller = authenticator.recent(credential) or await authenticator.authenticate(credential)
         admission = request[ADMISSION] = bound.admit(self._parts.runner, caller, request.headers)
         try:
+            watch = WATCHED.get()
+            if watch is not None:
+                await self._watch(watch, request, bound, caller, admission)
             codings = codings_of(request.headers)
             asked = await self._asked(bound, request, request_id, admission, caller)
             answer = await bound.carry_out(self._parts.runner, caller, asked, headers, admission)
@@ -149,6 +168,14 @@ class Resource(Endpoint):
             if spoken.is_jsonapi or spoken.sends_jsonapi:
                 asked.body = speaker.read_body(asked, sent, is_document=spoken.sends_jsonapi)
         return asked
+
+    async def _watch(
+        self, watch: Watch, request: web.Request, bound: Bound, caller: Caller, admission: Admission
+    ) -> None:
+        watch.add("auth", watch.began)
+        asked = self._parts.clock.monotonic()
+        admission.add_done_callback(lambda _: watch.add("limit", asked))
+        await self._parts.debugging.allow(request, watch, caller, bound.operation)
 
     def _no_operation(self, request: web.Request, headers: dict[str, str]) -> web.Response:
         if request.method == "OPTIONS":

@@ -21,6 +21,7 @@ from aiohttp import StreamReader, web
 from core import strict_json
 from core.clock import Clock
 from core.errors import Detail, HubError
+from core.watch import WATCHED
 
 MAX_BODY_BYTES = 1024 * 1024
 # A megabyte may hold 350,000 empty arrays, which keep the loop from everybody for half a second.
@@ -101,7 +102,11 @@ async def body_of(request: web.Request, clock: Clock) -> dict[str, Any]:
     payload = request.content
     # A body that came with the head, as most do, is taken without waiting: no timer, no task.
     packed = await _collect(payload) if payload.is_eof() else await _collect_in_time(request, clock)
-    return _object_of(_unpacked(packed, request.headers.get("Content-Encoding")))
+    body = _object_of(_unpacked(packed, request.headers.get("Content-Encoding")))
+    watch = WATCHED.get()
+    if watch is not None:
+        watch.kept["body"] = body
+    return body
 
 
 def _check_media(request: web.BaseRequest) -> None:

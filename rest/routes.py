@@ -12,6 +12,7 @@ from core.auth.caller import Caller
 from core.errors import HubError
 from core.operations.operation import Operation
 from core.operations.runner import Admission, Runner, over_limit
+from core.watch import WATCHED
 from rest import answers
 from rest.asked import Answer, Asked
 from rest.filters import list_input_of
@@ -110,7 +111,11 @@ class Bound:
             quota = await asked.completed(outcome.result) or quota
         if quota is not None:
             tell_limit(quota, headers)
-        answer = route.render(asked, outcome, headers)
+        watch = WATCHED.get()
+        if watch is None:
+            answer = route.render(asked, outcome, headers)
+        else:
+            answer = watch.call("render", route.render, asked, outcome, headers)
         if quota is not None and quota.is_grace and answer.status != 304:
             raise over_limit(quota)
         return answer

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from core.errors import Detail, HubError
+from core.watch import WATCHED
 
 # Of an input, itself counted. Many clients cannot read deeper JSON; orjson and pydantic cannot write it from 255 on.
 MOST_LEVELS = 64
@@ -28,6 +29,11 @@ _OUT_OF_RANGE = (
 
 def validated(model: type[BaseModel], data: Mapping[str, Any]) -> BaseModel:
     """Return `data` as a `model`; raises HubError VALIDATION_ERROR with every error at once."""
+    watch = WATCHED.get()
+    return _validated(model, data) if watch is None else watch.call("validate", _validated, model, data)
+
+
+def _validated(model: type[BaseModel], data: Mapping[str, Any]) -> BaseModel:
     _check_depth(data)
     try:
         return model.model_validate(data)

@@ -22,6 +22,7 @@ import structlog
 
 from core.errors import HubError
 from core.store.statements import Statements
+from core.watch import WATCHED, Timed
 
 # As many as keep two to four cores of PostgreSQL busy while some of them wait for a commit.
 POOL_SIZE = 20
@@ -248,11 +249,11 @@ class Database:
 
     def read(self, org_id: UUID) -> AbstractAsyncContextManager[Statements]:
         """Give statements by themselves (autocommit) for one organisation."""
-        return _Use(self, org_id)
+        return self._watched(_Use(self, org_id))
 
     def transaction(self, org_id: UUID) -> AbstractAsyncContextManager[Statements]:
         """Give one READ COMMITTED transaction for one organisation: committed at the end, rolled back on any error."""
-        return _Transaction(self, org_id)
+        return self._watched(_Transaction(self, org_id))
 
     def unbound(self) -> AbstractAsyncContextManager[Statements]:
         """Give statements by themselves that depend on no organisation: look-ups through SECURITY DEFINER functions."""
@@ -280,6 +281,10 @@ class Database:
             self._wake_one(None)
         elif not self._wake_one(slot):
             self._free.append(slot)
+
+    def _watched(self, use: _Use) -> AbstractAsyncContextManager[Statements]:
+        watch = WATCHED.get()
+        return use if watch is None else Timed(watch, "sql", use)
 
     def _take_free(self, org_id: UUID | None) -> _Slot:
         """Take the latest used connection, or one that speaks for `org_id` already."""

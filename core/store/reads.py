@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from core.store.database import Database
+from core.watch import WATCHED
 
 # A document may have a megabyte: so many are held at once.
 MOST_TOGETHER = 32
@@ -99,7 +100,11 @@ class Reads:
 
     async def look_up(self, query: str, id: UUID) -> Any:
         """Return a row by its id, asked for together with others."""
-        return await self._look_ups.row(self._org_id, query, id)
+        watch = WATCHED.get()
+        if watch is None:
+            return await self._look_ups.row(self._org_id, query, id)
+        with watch.part("sql"):
+            return await self._look_ups.row(self._org_id, query, id)
 
     async def fetch(self, query: str, *args: object) -> list[Any]:
         """Return all rows."""

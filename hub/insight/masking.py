@@ -1,39 +1,21 @@
 """Frames as a trace shows them: readable, bounded, and without secrets."""
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
 from core.errors import HubError
+from core.masking import masked, masked_text
 from hub.stream.deflate import inflated
 from hub.stream.frames import COMPRESSED
 from hub.stream.packed import unpacked
 
-MASK = "***"
 MOST_SHOWN = 4096
 # A longer frame is shown as the beginning of its text.
 MOST_WHOLE = 8192
 # No frame that the hub compresses stands for more.
 MOST_OF_OURS = 1024 * 1024
-_SECRET_NAMES = frozenset(
-    {
-        "token",
-        "access_token",
-        "refresh_token",
-        "ticket",
-        "secret",
-        "client_secret",
-        "password",
-        "authorization",
-        "api_key",
-    }
-)
-# Keys, tickets and signing secrets of the hub; JSON Web Tokens.
-_SECRETS = re.compile(r"\b(?:aim_(?:live|test)_|tkt_|whsec_)[\w+/=-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]*")
-# In text that is no JSON.
-_NAMED = re.compile(rf'("(?:{"|".join(sorted(_SECRET_NAMES))})"\s*:\s*")(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 
@@ -76,24 +58,6 @@ def shown(message: str | bytes) -> dict[str, Any]:
     if len(text) > MOST_WHOLE:
         return {"text": text[:MOST_SHOWN], "truncated": True}
     return {"frame": orjson.loads(text)}
-
-
-def masked(value: Any) -> Any:
-    """Return JSON without the values of secret names, and without what looks like a credential."""
-    if isinstance(value, dict):
-        members = cast("Mapping[Any, Any]", value)
-        return {
-            str(name): MASK if str(name).lower() in _SECRET_NAMES else masked(member)
-            for name, member in members.items()
-        }
-    if isinstance(value, list):
-        return [masked(each) for each in cast("list[Any]", value)]
-    return _SECRETS.sub(MASK, value) if isinstance(value, str) else value
-
-
-def masked_text(text: str) -> str:
-    """Return text that is no JSON without what looks like a secret."""
-    return _NAMED.sub(rf'\g<1>{MASK}"', _SECRETS.sub(MASK, text))
 
 
 def _named(value: object) -> str:

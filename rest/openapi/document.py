@@ -19,6 +19,7 @@ API_VERSION = "2.0.0"
 _DESCRIPTION = (
     "JSON over HTTP. A path without a version means the one that the header `API-Version` names, else v2. Errors are told as one "
     "object everywhere; `GET /errors` lists their codes. The stream, `GET /v2/stream`, has a document of its own: `/asyncapi.json`."
+    " With `X-Hub-Debug`, a token of the caller's organisation with `hub:admin`, an answer has its detail in `X-Debug`."
 )
 _TAGS: Mapping[str, str] = {
     "agents": "Agents: what answers",

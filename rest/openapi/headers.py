@@ -40,8 +40,11 @@ ANSWERED: dict[str, dict[str, Any]] = {
     "Allow": _header("The methods that there are"),
     "Deprecation": _header("Since when this version is deprecated (RFC 9745)"),
     "Sunset": _header("From when on this version may be gone (RFC 8594)"),
+    "Server-Timing": _header("In debug mode: milliseconds that the parts of the request took"),
+    "X-Debug": _header("In debug mode: the request's and the answer's detail as JSON, secrets masked"),
     "API-Status": _header("`beta`: what this version answers may still change"),
 }
+DEBUGGED = ("Server-Timing", "X-Debug")
 LIMITS = tuple(name for name in ANSWERED if name.startswith(("X-RateLimit", "RateLimit")))
 
 _AS_SENT: dict[str, dict[str, Any]] = {

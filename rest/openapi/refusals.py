@@ -12,7 +12,7 @@ from rest.asked import ErrorForm
 from rest.forms import PLAIN, PROBLEM, PROBLEMS
 from rest.jsonapi.errors import JSONAPI, JsonApiErrors
 from rest.openapi import jsonapi
-from rest.openapi.headers import named
+from rest.openapi.headers import DEBUGGED, named
 from rest.openapi.schemas import REF
 from rest.routes import Bound, Version
 
@@ -96,7 +96,7 @@ def _answer(status: int) -> dict[str, Any]:
     code: dict[str, Any] = {"enum": [kind.code for kind in kinds]}
     return {
         "description": " ".join(f"`{kind.code}`: {kind.message}." for kind in kinds),
-        "headers": named("X-Request-Id", "Vary", *_OWN_HEADERS.get(status, ())),
+        "headers": named("X-Request-Id", "Vary", *DEBUGGED, *_OWN_HEADERS.get(status, ())),
         "content": {
             "application/json": {
                 "schema": {

@@ -7,7 +7,7 @@ from typing import Any
 from rest import answers
 from rest.jsonapi.errors import JSONAPI
 from rest.openapi import jsonapi
-from rest.openapi.headers import LIMITS, named
+from rest.openapi.headers import DEBUGGED, LIMITS, named
 from rest.openapi.schemas import Schema, Schemas, page_of
 from rest.routes import Bound, Version
 
@@ -52,7 +52,7 @@ def success_of(bound: Bound) -> Success:
 def answers_of(bound: Bound, version: Version, schemas: Schemas) -> dict[str, Any]:
     """Return the successful answers of a route, by status."""
     success = success_of(bound)
-    every = named("X-Request-Id", *LIMITS, *version.headers)
+    every = named("X-Request-Id", *DEBUGGED, *LIMITS, *version.headers)
     written: dict[str, Any] = {"description": success.description, "headers": {**named(*success.headers), **every}}
     if success.body != "none":
         content: dict[str, Any] = {"schema": _schema(bound, success, schemas)}

@@ -194,6 +194,7 @@ async def serve(
     *,
     redis_url: str = NOWHERE_REDIS,
     off: Sequence[Version] = (),
+    debug: bool = False,
 ) -> AsyncGenerator[RestServer]:
     """Serve the door; `more` are another door's routes, put in after it. Operations on credentials are made here."""
     database = Database(database_url, role="hub_app", size=4)
@@ -210,7 +211,7 @@ async def serve(
     async with aiohttp.ClientSession() as session, _limiting(redis_url, redis, clock) as limiter:
         runner = Runner(database, trail, clock, lambda: None, limiter, IdempotencyKeys(secret))
         served = RestServer(0, session, registry, trail)
-        door = RestDoor(runner, registry, authenticator, clock, lambda: served.ready, off)
+        door = RestDoor(runner, registry, authenticator, clock, lambda: served.ready, off, debug=debug)
         app = web.Application()
         door.add_to(app)
         app.add_routes(more)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from core.events.event import Entry
-from hub.insight.masking import MOST_SHOWN, frames_in, masked, masked_text, shown, shown_sent
+from core.masking import masked, masked_text
+from hub.insight.masking import MOST_SHOWN, frames_in, shown, shown_sent
 from hub.stream.codes import RESTART
 from hub.stream.counts import StreamCounts
 from hub.stream.deflated_wire import DeflatedWire

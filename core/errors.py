@@ -126,6 +126,12 @@ CATALOGUE: Mapping[str, ErrorKind] = {
             "The idempotency key was used with another input",
             "Use a new key for a new request.",
         ),
+        ErrorKind(
+            "FAILED_DEPENDENCY",
+            424,
+            "What this depends on has failed",
+            "Mend the operation of the batch that has another status, and send the batch again.",
+        ),
         ErrorKind("RATE_LIMIT_EXCEEDED", 429, "Rate limit exceeded", "Wait for Retry-After seconds.", retry_after=1),
         ErrorKind("INTERNAL_ERROR", 500, "Something went wrong on our side", "Try again; report the request id."),
         ErrorKind("BAD_GATEWAY", 502, "A service that the hub called failed", "Try again later."),

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from core.content.validators import http_date, tag_of
 from core.operations.results import Deleted, Document, Made, Page, Shown
-from core.operations.runner import Outcome
+from core.operations.run import Outcome
 from handlers.resources.etag import etag
 from rest.asked import Answer, Asked
 from rest.conditions import is_held

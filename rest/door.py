@@ -11,6 +11,10 @@ from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.runner import Runner
 from rest import catalogue
+from rest.batch.batches import PATH as BATCH
+from rest.batch.batches import Batches
+from rest.batch.endpoint import BatchEndpoint
+from rest.batch.places import Places
 from rest.debug import Debugging
 from rest.elsewhere import Elsewhere, ElsewhereResource
 from rest.endpoints import Endpoint, Health, Parts, Resource
@@ -67,8 +71,17 @@ class RestDoor:
             (openapi.PATH, openapi.OpenApi(self._parts, registry, versions)),
             ("/livez", Health(self._parts, "live", lambda: True)),
             ("/readyz", Health(self._parts, "ready", ready)),
+            *self._batches(versions, Places(VERSIONS, off, registry), clock),
             ("/versions", Versions(self._parts, VERSIONS, off, DEFAULT_VERSION)),
         ]
+
+    def _batches(
+        self, versions: Iterable[Version], places: Places, clock: Clock
+    ) -> Iterator[tuple[str, BatchEndpoint]]:
+        batches = Batches(self._parts.runner, places, self._errors, clock)
+        for version in versions:
+            if version.has_batch:
+                yield f"{version.prefix}{BATCH}", BatchEndpoint(self._parts, version, batches)
 
     def add_to(self, app: web.Application) -> None:
         """Put all of it into `app`; other doors' routes may be put there before or after."""

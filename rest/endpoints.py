@@ -18,7 +18,8 @@ from core.auth.caller import Caller
 from core.clock import Clock
 from core.errors import HubError
 from core.operations.operation import Registry
-from core.operations.runner import Admission, Runner, check
+from core.operations.run import Admission
+from core.operations.runner import Runner, check
 from core.watch import WATCHED, Watch
 from rest.asked import NO_QUERY, Asked
 from rest.codings import codings_of, pack

@@ -55,12 +55,16 @@ class RequestIds:
 
 
 def query_of(request: web.BaseRequest, known: frozenset[str]) -> dict[str, str]:
-    """Return the query by name; what is known as `filter[` has names that begin with it.
+    """Return the query of `request`, as query_in says."""
+    return query_in(request.rel_url.raw_query_string, known)
+
+
+def query_in(raw: str, known: frozenset[str]) -> dict[str, str]:
+    """Return a query by name; what is known as `filter[` has names that begin with it.
 
     Raises UNKNOWN_PARAMETER for a name not in `known`, BAD_REQUEST for one that is there twice, for too many, and for what cannot
     be read.
     """
-    raw = request.rel_url.raw_query_string
     if not raw:
         return {}
     query: dict[str, str] = {}
@@ -190,7 +194,7 @@ def _too_large() -> HubError:
     return HubError("PAYLOAD_TOO_LARGE", f"The body is over {MAX_BODY_BYTES} bytes")
 
 
-def _most_values(text: bytes) -> int:
+def most_values(text: bytes) -> int:
     """Return how many JSON values there may be at most: each follows a comma, or opens an array or object, or is the first."""
     return text.count(b",") + text.count(b"[") + text.count(b"{") + 1
 
@@ -205,7 +209,7 @@ def _object_of(text: bytes) -> dict[str, Any]:
     if not text:
         raise HubError("BAD_REQUEST", "The body is empty; send a JSON object")
     # What is in strings looks like values too: they are left out where it matters, which it seldom does.
-    if _most_values(text) > MOST_VALUES and _most_values(_without_strings(text)) > MOST_VALUES:
+    if most_values(text) > MOST_VALUES and most_values(_without_strings(text)) > MOST_VALUES:
         raise HubError("PAYLOAD_TOO_LARGE", f"The body has over {MOST_VALUES} values")
     try:
         value = strict_json.loads(text)

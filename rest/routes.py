@@ -11,7 +11,8 @@ from typing import Any
 from core.auth.caller import Caller
 from core.errors import HubError
 from core.operations.operation import Operation
-from core.operations.runner import Admission, Runner, over_limit
+from core.operations.run import Admission, Runs
+from core.operations.runner import over_limit
 from core.watch import WATCHED
 from rest import answers
 from rest.asked import Answer, Asked
@@ -60,6 +61,7 @@ class Version:
     sunset: date | None = None
     guide: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    has_batch: bool = False
 
     @property
     def prefix(self) -> str:
@@ -79,14 +81,14 @@ class Bound:
         """What it is about, as a plural: agents."""
         return self.operation.name.partition(".")[0]
 
-    def admit(self, runner: Runner, caller: Caller, headers: Mapping[str, str]) -> Admission:
+    def admit(self, runner: Runs, caller: Caller, headers: Mapping[str, str]) -> Admission:
         """Count a request in the caller's limit, before it is looked at any closer; `carry_out` waits for what this returns."""
         by_grace = self.route.method == "GET" and "If-None-Match" in headers
         return runner.admit(self.operation, caller, by_grace=by_grace)
 
     async def carry_out(
         self,
-        runner: Runner,
+        runner: Runs,
         caller: Caller,
         asked: Asked,
         headers: dict[str, str],

@@ -14,6 +14,7 @@ V1 = Version(
     status="deprecated",
     support_level="security_fixes_only",
     features=("agents", "knowledge", "twins"),
+    has_batch=True,
     sunset=date(2024, 12, 31),
     guide=GUIDE,
     headers={

@@ -10,4 +10,5 @@ V2 = Version(
     status="stable",
     support_level="full_support",
     features=("agents", "knowledge", "twins"),
+    has_batch=True,
 )

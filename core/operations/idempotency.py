@@ -32,7 +32,8 @@ from core.store.queries import load_queries
 from core.store.statements import Statements
 
 SQL: Mapping[str, str] = load_queries(Path(__file__).with_name("finish.sql"))
-_FORM = re.compile(r"[\x21-\x7e]{1,255}")
+_MOST = 255
+_FORM = re.compile(rf"[\x21-\x7e]{{1,{_MOST}}}")
 _NONCE_BYTES = 12
 
 
@@ -90,9 +91,7 @@ class IdempotencyKeys:
         resource that it may not see, and it is given back without asking the operation. A secret is given back to its subject only,
         with the scopes that it had.
         """
-        if _FORM.fullmatch(key) is None:
-            detail = Detail("Idempotency-Key", "INVALID_FORMAT", "1 to 255 visible ASCII characters")
-            raise HubError("VALIDATION_ERROR", details=[detail])
+        check_key(key)
         canonical = orjson.dumps(data.model_dump(mode="json", exclude_unset=True), option=orjson.OPT_SORT_KEYS)
         if caller.resource_ids is not None:
             canonical += orjson.dumps(sorted(str(each) for each in caller.resource_ids))
@@ -105,6 +104,19 @@ class IdempotencyKeys:
         name = base64.urlsafe_b64encode(hmac.digest(self._secret, b"idempotency name" + whose, "sha256")).decode()
         cipher = AESGCM(hmac.digest(self._secret, b"idempotency seal" + whose, "sha256"))
         return Key(operation, name, input_hash, cipher)
+
+
+def check_key(key: str) -> None:
+    """Raise HubError VALIDATION_ERROR where a caller's key is not well formed."""
+    if _FORM.fullmatch(key) is None:
+        detail = Detail("Idempotency-Key", "INVALID_FORMAT", f"1 to {_MOST} visible ASCII characters")
+        raise HubError("VALIDATION_ERROR", details=[detail])
+
+
+def key_of_part(key: str, index: int) -> str:
+    """Return the key of one operation of a request that has `key`: `<key>#<index>`, behind the key's hash where it is too long."""
+    part = f"{key}#{index}"
+    return part if len(part) <= _MOST else f"{sha256(key.encode()).hexdigest()}#{index}"
 
 
 async def first_result(db: Statements, key: Key) -> Stored | None:

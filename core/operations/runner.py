@@ -5,99 +5,32 @@ COMMIT. A read takes one, or shares one with others (core/store/reads.py). After
 before.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from core.auth.caller import Caller
 from core.auth.limiter import Limiter
 from core.clock import Clock
 from core.errors import HubError
-from core.events.event import NewEvent, new_event
-from core.ids import new_id, parse_id
+from core.events.event import NewEvent
+from core.ids import new_id
 from core.operations.audit import Access, AuditTrail
 from core.operations.deadlines import Deadlines
-from core.operations.idempotency import SQL, Claim, IdempotencyKeys, Key, Stored, first_result
+from core.operations.idempotency import Claim, IdempotencyKeys, Key, Stored, first_result
 from core.operations.operation import Operation
-from core.operations.results import Document
+from core.operations.run import Admission, Joint, Outcome, Run, finish, target_of
 from core.operations.timings import Timings
 from core.operations.validation import validated
 from core.quota import Quota
-from core.store.database import Database
+from core.store.database import Database, reachable
 from core.store.reads import LookUps, Reads
 from core.store.statements import Statements
 
 # A claim of an operation of several steps outlives its deadline by this much, and no longer.
 CLAIM_GRACE_SECONDS = 5.0
-
-# What the limit says to one run of an operation; it never raises.
-Admission = asyncio.Future[Quota]
-
-
-@dataclass(eq=False, slots=True)
-class Outcome:
-    """What a run gave: the result, the last event that it emitted, whether it was kept from an earlier run, and the limit.
-
-    The runner alone changes it, to set `quota`.
-    """
-
-    result: Any
-    event_id: UUID | None = None
-    replayed: bool = False
-    quota: Quota | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Run:
-    """One run of one operation; to its handler it is the Context."""
-
-    operation: Operation
-    caller: Caller
-    request_id: str
-    now: datetime
-    deadline: float
-    target: str | None
-    key: Key | None
-    claim: Claim | None = None
-    opener: Callable[[], AbstractAsyncContextManager[Statements]] | None = None
-    statements: Statements | None = None
-    pending: list[NewEvent] | None = None
-    last_event: UUID | None = None
-    audit_id: UUID | None = None
-    quota: Quota | None = None
-
-    @property
-    def db(self) -> Statements:
-        if self.statements is None:
-            raise RuntimeError(f"{self.operation.name} has no transaction open")
-        return self.statements
-
-    async def look_up(self, query: str, id: UUID) -> Any:
-        db = self.db
-        return await (db.look_up(query, id) if isinstance(db, Reads) else db.fetchrow(query, [id]))
-
-    def transaction(self) -> AbstractAsyncContextManager[Statements]:
-        if self.opener is None:
-            raise RuntimeError(f"{self.operation.name} does not open transactions itself")
-        return self.opener()
-
-    def emit(self, type: str, subject: str, data: str, *, short: str | None = None) -> UUID:
-        if self.pending is None:
-            raise RuntimeError("an event is emitted inside a transaction, or not at all")
-        event_id = new_id()
-        self.pending.append(
-            new_event(event_id=event_id, type=type, subject=subject, time=self.now, data=data, short=short)
-        )
-        self.last_event = event_id
-        self.target = self.target or subject
-        return event_id
 
 
 class Runner:
@@ -124,12 +57,12 @@ class Runner:
         self._look_ups = LookUps(database)
 
     def admit(self, operation: Operation, caller: Caller, *, by_grace: bool = False) -> Admission:
-        """Count a run of `operation` in the limit of the caller's organisation, before `run`, which waits for what this returns.
+        """Count a run, as Runs says."""
+        return self.count(caller, operation.weight, by_grace=by_grace)
 
-        A door that reads a body, or parses much, does so first, and looks at the answer before; `run` counts by itself where it is
-        given none. `by_grace`: over the limit a cheap answer may still be given, see Quota.
-        """
-        return self._limiter.ask(caller.org_id, caller.limits, operation.weight, by_grace=by_grace)
+    def count(self, caller: Caller, weight: int = 1, *, by_grace: bool = False) -> Admission:
+        """Count what is no run yet, as much as `weight` requests."""
+        return self._limiter.ask(caller.org_id, caller.limits, weight, by_grace=by_grace)
 
     async def run(
         self,
@@ -141,25 +74,23 @@ class Runner:
         idempotency_key: str | None = None,
         deadline_seconds: float = 30.0,
         admission: Admission | None = None,
+        within: Joint | None = None,
     ) -> Outcome:
-        """Run `operation` for `caller`; `admission` is what `admit` returned for this run.
-
-        Raises HubError for every refusal, TIMEOUT among them. Anything else that it raises is a bug of the hub.
-        """
+        """Run `operation` for `caller`, as Runs says; with `within` in a transaction of several, whose deadline holds."""
         if admission is None:
             admission = self.admit(operation, caller)
-        run = _Run(
+        run = Run(
             operation=operation,
             caller=caller,
             request_id=request_id,
             now=self._clock.now(),
             deadline=self._clock.monotonic() + deadline_seconds,
-            target=_target(operation, input),
-            key=None,
+            target=target_of(operation, input),
+            within=within,
         )
         began, ended = self._clock.monotonic(), "CANCELLED"
         try:
-            if operation.transaction == "read" and self._limiter.has_plenty(caller.org_id):
+            if operation.transaction == "read" and within is None and self._limiter.has_plenty(caller.org_id):
                 outcome = await self._read_at_once(run, admission, input, deadline_seconds)
             else:
                 run.quota = await admission
@@ -181,8 +112,30 @@ class Runner:
             self._timings.note(operation.name, ended, self._clock.monotonic() - began)
         return outcome
 
+    @asynccontextmanager
+    async def joint(self, caller: Caller, seconds: float) -> AsyncGenerator[Joint]:
+        """Open one transaction for several runs of `caller`: at the end all of them are committed, on any error none.
+
+        Together they have `seconds`. Raises HubError, also where the commit fails; what was undone so is in the audit.
+        """
+        writes: list[Run] = []
+        is_done = False
+        try:
+            with self._deadlines.within(seconds):
+                # The deadline is around the transaction: a connection whose statement it cancelled is closed.
+                async with self._database.transaction(caller.org_id) as db:
+                    yield Joint(db, writes)
+            is_done = True
+        except TimeoutError as error:
+            raise HubError("TIMEOUT") from error
+        finally:
+            for run in () if is_done else writes:
+                self._note(run, "FAILED_DEPENDENCY")
+        if any(run.pending for run in writes):
+            self._poke()
+
     async def _read_at_once(
-        self, run: _Run, admission: Admission, input: Mapping[str, Any], deadline_seconds: float
+        self, run: Run, admission: Admission, input: Mapping[str, Any], deadline_seconds: float
     ) -> Outcome:
         """Read while the limit is asked, which says yes most likely; a no is one, whatever was read."""
         try:
@@ -196,7 +149,7 @@ class Runner:
         return outcome
 
     async def _run(
-        self, run: _Run, input: Mapping[str, Any], idempotency_key: str | None, deadline_seconds: float
+        self, run: Run, input: Mapping[str, Any], idempotency_key: str | None, deadline_seconds: float
     ) -> Outcome:
         operation = run.operation
         if operation.scope is not None and operation.scope not in run.caller.scopes:
@@ -204,13 +157,16 @@ class Runner:
         data = validated(operation.input, input)
         if idempotency_key is not None and operation.takes_key:
             run.key = self._keys.of(operation, idempotency_key, data, run.caller)
+        if run.within is not None:
+            with reachable():
+                return await self._join(run, run.within, data)
         try:
             with self._deadlines.within(deadline_seconds):
                 return await self._dispatch(run, data)
         except TimeoutError as error:
             raise HubError("TIMEOUT") from error
 
-    async def _dispatch(self, run: _Run, data: BaseModel) -> Outcome:
+    async def _dispatch(self, run: Run, data: BaseModel) -> Outcome:
         match run.operation.transaction:
             case "read":
                 return await self._read(run, data)
@@ -219,26 +175,41 @@ class Runner:
             case "none":
                 return await self._in_steps(run, data)
 
-    async def _read(self, run: _Run, data: BaseModel) -> Outcome:
+    async def _read(self, run: Run, data: BaseModel) -> Outcome:
         run.statements = Reads(self._database, self._look_ups, run.caller.org_id)
         return Outcome(await run.operation.handler(run, data))
 
-    async def _write(self, run: _Run, data: BaseModel) -> Outcome:
+    async def _write(self, run: Run, data: BaseModel) -> Outcome:
         async with self._database.transaction(run.caller.org_id) as db:
-            if run.key is not None:
-                stored = await first_result(db, run.key)
-                if stored is not None:
-                    return self._replay(run, stored)
-            run.statements, run.pending, run.audit_id = db, [], new_id()
-            result = await run.operation.handler(run, data)
-            if run.target is None and isinstance(result, Document):
-                run.target = f"{result.kind}/{result.id}"
-            await _finish(run, db, run.pending, key=run.key, result=result, ends=True)
+            outcome = await self._write_in(run, db, data)
         if run.pending:
             self._poke()
+        return outcome
+
+    async def _write_in(self, run: Run, db: Statements, data: BaseModel) -> Outcome:
+        if run.key is not None:
+            stored = await first_result(db, run.key)
+            if stored is not None:
+                return self._replay(run, stored)
+        run.statements, run.pending, run.audit_id = db, [], new_id()
+        result = await run.operation.handler(run, data)
+        run.name_target(result)
+        await finish(run, db, run.pending, key=run.key, result=result, ends=True)
         return Outcome(result, run.last_event)
 
-    async def _in_steps(self, run: _Run, data: BaseModel) -> Outcome:
+    async def _join(self, run: Run, joint: Joint, data: BaseModel) -> Outcome:
+        match run.operation.transaction:
+            case "read":
+                run.statements = joint.db
+                return Outcome(await run.operation.handler(run, data))
+            case "write":
+                outcome = await self._write_in(run, joint.db, data)
+                joint.writes.append(run)
+                return outcome
+            case "none":
+                raise RuntimeError(f"{run.operation.name} runs outside one transaction")
+
+    async def _in_steps(self, run: Run, data: BaseModel) -> Outcome:
         """Run an operation that opens its own transactions; its key is claimed before the first and resolved in a last one."""
         run.opener = lambda: self._step(run)
         if run.key is not None:
@@ -253,7 +224,7 @@ class Runner:
         await self._end(run, result)
         return Outcome(result, run.last_event)
 
-    async def _claim(self, run: _Run, key: Key) -> Stored | None:
+    async def _claim(self, run: Run, key: Key) -> Stored | None:
         """Take the key in a transaction of its own: what the operation does first may be no transaction."""
         seconds = run.deadline - self._clock.monotonic() + CLAIM_GRACE_SECONDS
         async with self._database.transaction(run.caller.org_id) as db:
@@ -262,18 +233,18 @@ class Runner:
         run.claim = claim
         return stored
 
-    async def _end(self, run: _Run, result: Any) -> None:
+    async def _end(self, run: Run, result: Any) -> None:
         """Keep the result and end the audit, where there is something to keep or to end."""
         if run.claim is not None or run.audit_id is not None:
             async with self._database.transaction(run.caller.org_id) as db:
                 if run.claim is not None:
-                    await run.claim.resolve(db, _written(run, result), run.last_event)
+                    await run.claim.resolve(db, run.written(result), run.last_event)
                 if run.audit_id is not None:
-                    await _finish(run, db, [], ends=True)
+                    await finish(run, db, [], ends=True)
         self._note(run, "ok")
 
     @asynccontextmanager
-    async def _step(self, run: _Run) -> AsyncGenerator[Statements]:
+    async def _step(self, run: Run) -> AsyncGenerator[Statements]:
         first = run.audit_id is None
         async with self._database.transaction(run.caller.org_id) as db:
             if run.claim is not None:
@@ -285,11 +256,11 @@ class Runner:
             finally:
                 run.statements = run.pending = None
             run.audit_id = run.audit_id or new_id()
-            await _finish(run, db, pending, started=first)
+            await finish(run, db, pending, started=first)
         if pending:
             self._poke()
 
-    async def _give_up(self, run: _Run, error: BaseException) -> None:
+    async def _give_up(self, run: Run, error: BaseException) -> None:
         """Say in the audit how a started operation ended, and give its key back, so that it can be tried again."""
         if not isinstance(error, HubError) or (run.claim is None and run.audit_id is None):
             return
@@ -299,12 +270,11 @@ class Runner:
             if run.audit_id is not None:
                 await db.execute("UPDATE audit SET outcome = $2 WHERE id = $1", run.audit_id, error.code)
 
-    def _replay(self, run: _Run, stored: Stored) -> Outcome:
+    def _replay(self, run: Run, stored: Stored) -> Outcome:
         self._note(run, "replayed")
-        result = _adapter(run.operation).validate_json(stored.result)
-        return Outcome(result, stored.event_id, replayed=True)
+        return Outcome(run.read(stored.result), stored.event_id, replayed=True)
 
-    def _note(self, run: _Run, outcome: str) -> None:
+    def _note(self, run: Run, outcome: str) -> None:
         """Note a read or a refusal. What began a write has its row in the transaction, unless that was refused."""
         if run.audit_id is not None and run.operation.transaction == "none":
             return
@@ -312,35 +282,6 @@ class Runner:
         self._trail.note(
             Access(caller.org_id, run.now, caller.subject, run.operation.name, run.target, run.request_id, outcome)
         )
-
-
-async def _finish(
-    run: _Run,
-    db: Statements,
-    events: Sequence[NewEvent],
-    *,
-    key: Key | None = None,
-    result: Any = None,
-    started: bool = False,
-    ends: bool = False,
-) -> None:
-    columns = zip(*((e.id, e.type, e.subject, e.channel, e.time, e.envelope, e.short) for e in events), strict=True)
-    lists = [list(column) for column in columns] or [[]] * 7
-    await db.execute(
-        SQL["finish"],
-        *lists,
-        run.now,
-        run.audit_id if started or ends else None,
-        run.caller.subject,
-        run.operation.name,
-        run.target,
-        key.name if key else None,
-        key.input_hash if key else None,
-        key.seal(_written(run, result)) if key else None,
-        run.last_event if key else None,
-        run.request_id,
-        "started" if started else "ok",
-    )
 
 
 def check(quota: Quota) -> None:
@@ -352,19 +293,3 @@ def check(quota: Quota) -> None:
 def over_limit(quota: Quota) -> HubError:
     """Return the refusal."""
     return HubError("RATE_LIMIT_EXCEEDED", retry_after=quota.retry_after, quota=quota)
-
-
-def _written(run: _Run, result: Any) -> str:
-    return _adapter(run.operation).dump_json(result).decode()
-
-
-@cache
-def _adapter(operation: Operation) -> TypeAdapter[Any]:
-    return TypeAdapter(operation.result)
-
-
-def _target(operation: Operation, input: Mapping[str, Any]) -> str | None:
-    """Name what an operation touches, where its input has an id that is one."""
-    named = input.get("id")
-    id = parse_id(named) if isinstance(named, str) else None
-    return None if id is None else f"{operation.name.partition('.')[0]}/{id}"

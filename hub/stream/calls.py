@@ -12,7 +12,8 @@ from core.auth.caller import Caller
 from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.results import Deleted, Document, Made, Page, Shown
-from core.operations.runner import Outcome, Runner
+from core.operations.run import Outcome
+from core.operations.runner import Runner
 from hub.stream.commands import Call, Refusal
 from hub.stream.members import shown
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from core.auth.caller import ALL_SCOPES
 from core.operations.operation import Registry
+from rest.batch.batches import PATH as BATCH
+from rest.openapi.batch import batch_of
 from rest.openapi.headers import ANSWERED, SENT
 from rest.openapi.others import OTHERS
 from rest.openapi.parameters import body_of, codes_in, parameters_of
@@ -47,6 +49,8 @@ def document(registry: Registry, versions: Sequence[Version]) -> dict[str, Any]:
             paths.setdefault(f"{version.prefix}{route.path}", {})[route.method.lower()] = _operation(
                 bound, version, schemas
             )
+        if version.has_batch:
+            paths[f"{version.prefix}{BATCH}"] = batch_of(version, schemas)
     paths |= OTHERS
     return {
         "openapi": OPENAPI,

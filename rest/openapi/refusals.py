@@ -75,6 +75,14 @@ def codes_of(bound: Bound, version: Version) -> list[str]:
     return [code for code in CATALOGUE if code in codes]
 
 
+def codes_of_batch(version: Version) -> list[str]:
+    """Return the codes that a batch as a whole can be refused with; its operations have their own."""
+    codes = {*_ALWAYS, "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
+    if version.sunset is not None:
+        codes.add("VERSION_GONE")
+    return [code for code in CATALOGUE if code in codes]
+
+
 def refusals(codes: Iterable[str]) -> dict[str, Any]:
     """Return references to the answers with these codes, by status."""
     statuses = sorted({CATALOGUE[code].status for code in codes})

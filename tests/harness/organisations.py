@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from core.auth.caller import ALL_SCOPES, Caller
@@ -56,6 +57,18 @@ class Organisation:
                 connection, secret, self.id, "of a test", scopes, resource_ids=resource_ids, expires_at=expires_at
             )
         return key
+
+    async def rows(self, query: str, *args: object) -> list[Any]:
+        """Return rows of its database, as the owner sees them."""
+        async with _as_owner(self.database_url) as connection:
+            return await connection.fetch(query, *args)
+
+    @asynccontextmanager
+    async def holding(self, kind: str) -> AsyncGenerator[None]:
+        """Hold all of its resources of a kind: whoever wants to change one waits."""
+        async with _as_owner(self.database_url) as connection, connection.transaction():
+            await connection.fetch(f"SELECT 1 FROM {kind} WHERE org_id = $1 FOR UPDATE", self.id)  # noqa: S608 - a table's name
+            yield
 
     async def revoke(self, key: str) -> None:
         """Revoke a key of it."""

@@ -37,7 +37,7 @@ def test_document_is_openapi(both: dict[str, dict[str, Any]], version: str) -> N
 
 
 def test_every_route_is_described(both: dict[str, dict[str, Any]]) -> None:
-    """With its operation's name, in the order of the versions; what is described beside them has no operation."""
+    """With its operation's name, in the order of the versions; what is described beside them, as batches, has no operation."""
     declared = {
         (f"{version.prefix}{route.path}", route.method.lower()): route.operation
         for version in VERSIONS
@@ -48,12 +48,22 @@ def test_every_route_is_described(both: dict[str, dict[str, Any]]) -> None:
         for path, methods in both["3.1"]["paths"].items()
         for method, operation in methods.items()
         if path.startswith("/v")
-        if "hub" not in operation["tags"]
+        if not {"hub", "batch"} & set(operation["tags"])
     }
     assert list(described) == list(declared)
     for place, name in described.items():
         assert name.removeprefix("v1.").removeprefix("v3.") == declared[place]
     assert both["3.0"]["paths"].keys() == both["3.1"]["paths"].keys()
+
+
+def test_batches_are_described(both: dict[str, dict[str, Any]]) -> None:
+    """Of the versions that have them."""
+    described = {path for path in both["3.1"]["paths"] if path.endswith("/batch")}
+    assert (
+        described
+        == {f"{version.prefix}/batch" for version in VERSIONS if version.has_batch}
+        == {"/v1/batch", "/v2/batch"}
+    )
 
 
 def test_deprecated_is_what_has_a_sunset(both: dict[str, dict[str, Any]]) -> None:

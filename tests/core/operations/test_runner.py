@@ -17,7 +17,8 @@ from core.operations.audit import MOST_WAITING, Access, AuditTrail
 from core.operations.context import Context
 from core.operations.idempotency import IdempotencyKeys
 from core.operations.operation import Operation, Registry, operation, operations_of
-from core.operations.runner import Outcome, Runner
+from core.operations.run import Outcome
+from core.operations.runner import Runner
 from core.store.database import Database, connect_as
 from tests.harness.clock import ManualClock
 from tests.harness.limiters import limiter_without_redis

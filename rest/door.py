@@ -55,9 +55,7 @@ class RestDoor:
         self._errors = ErrorAnswers(clock)
         self._request_ids = RequestIds()
         debugging = Debugging(authenticator, always=debug)
-        self._parts = Parts(
-            runner, authenticator, clock, self._errors, self._request_ids, registry, debugging
-        )
+        self._parts = Parts(runner, authenticator, clock, self._errors, self._request_ids, registry, debugging)
         self._off = off
         self._ready = ready
         versions = [version for version in VERSIONS if version not in off]

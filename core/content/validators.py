@@ -43,6 +43,8 @@ def held(condition: str, tag: str, codings: Collection[Coding] | None) -> str | 
     return None
 
 
+# What is read is mostly read again: a look takes half the time.
+@lru_cache(maxsize=4096)
 def http_date(moment: datetime) -> str:
     """Write a moment in UTC as an HTTP date (section 5.6.7), whatever the locale; the fraction of its second is left out."""
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]

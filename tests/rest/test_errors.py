@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import CATALOGUE
+from core.errors import CATALOGUE, HubError
 from core.operations.context import Context
 from core.operations.results import Page
 from tests.harness.clock import ManualClock
@@ -95,3 +95,15 @@ async def test_request_is_given_up_when_its_caller_waits_no_longer(
         for given in ("2.5", "30", "86400", "1e3", "9e999"):
             assert (await rest.call("GET", "/v2/agents", key, headers={"X-Request-Timeout": given})).status == 200
     assert deadlines == pytest.approx([0.05, 2.5, 30, 30, 30, 30])
+
+
+async def test_service_that_fails_is_502(database_url: str, clock: ManualClock, organisation: Organisation) -> None:
+    """What an operation needs from elsewhere, and does not get, is no fault of the hub, and says so."""
+
+    async def fail(_ctx: Context, _wanted: Any) -> Page:
+        raise HubError("BAD_GATEWAY")
+
+    declared = operations()
+    declared["agents.list"] = replace(declared["agents.list"], handler=fail)
+    async with serve(database_url, clock, declared.values()) as rest:
+        (await rest.call("GET", "/v2/agents", await organisation.key())).error(502, "BAD_GATEWAY")

@@ -16,7 +16,7 @@ Given = TypeVar("Given")
 
 
 class Watch:
-    """How long the parts of one request took, in seconds, and what some of them gave (`kept`), by name."""
+    """How long the parts of one request took, in seconds, by name; and what else is to be shown (`kept`)."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -44,10 +44,9 @@ class Watch:
             self.add(name, since)
 
     def call(self, name: str, function: Callable[..., Result], *args: Any) -> Result:
-        """Call a function as a part, and keep what it gives."""
+        """Call a function as a part."""
         with self.part(name):
-            result = self.kept[name] = function(*args)
-        return result
+            return function(*args)
 
 
 class Timed(AbstractAsyncContextManager[Given]):

@@ -20,9 +20,7 @@ from core.auth.caller import ADMIN_SCOPE, Caller
 from core.auth.reference import TokenReference
 from core.errors import HubError
 from core.masking import masked, masked_headers, masked_text
-from core.operations.operation import Operation
 from core.watch import Watch
-from rest.asked import Answer
 
 HEADER = "X-Hub-Debug"
 MOST_HEADER_BYTES = 4096
@@ -42,9 +40,9 @@ class Debugging:
         self._authenticator = authenticator
         self._log = structlog.get_logger()
 
-    async def allow(self, request: web.Request, watch: Watch, caller: Caller, operation: Operation) -> None:
+    async def allow(self, request: web.Request, watch: Watch, caller: Caller, operation: str) -> None:
         """Note who runs what; raises HubError FORBIDDEN where X-Hub-Debug does not speak for an admin of the organisation."""
-        watch.kept["operation"] = operation.name
+        watch.kept["operation"] = operation
         watch.kept["caller"] = {
             "subject": caller.subject,
             "org_id": str(caller.org_id),
@@ -81,8 +79,8 @@ class Debugging:
 
 
 def _detail(request: web.Request, response: web.StreamResponse, watch: Watch) -> dict[str, Any]:
-    answer = watch.kept.get("render")
-    body = answer.body if isinstance(answer, Answer) else getattr(response, "body", None)
+    is_packed = "Content-Encoding" in response.headers
+    body = watch.kept.get("answer") if is_packed else getattr(response, "body", None)
     detail: dict[str, Any] = {
         "method": request.method,
         "path": masked_text(request.path),

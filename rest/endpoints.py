@@ -89,6 +89,16 @@ class Endpoint:
             self._log.exception("request_failed", request_id=request_id, method=request.method, path=request.path)
             return self._refusal(request, HubError("INTERNAL_ERROR"), request_id)
 
+    async def watch(self, request: web.Request, operation: str, caller: Caller, admission: Admission) -> None:
+        """In debug mode note who does what, once that is known; raises HubError FORBIDDEN, see Debugging."""
+        watch = WATCHED.get()
+        if watch is None:
+            return
+        watch.add("auth", watch.began)
+        asked = self._parts.clock.monotonic()
+        admission.add_done_callback(lambda _: watch.add("limit", asked))
+        await self._parts.debugging.allow(request, watch, caller, operation)
+
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Take `Expect: 100-continue`, which is answered when the body is wanted (RFC 9110, section 10.1.1)."""
         if request.headers["Expect"].strip().lower() == "100-continue":
@@ -129,9 +139,8 @@ class Resource(Endpoint):
         caller = authenticator.recent(credential) or await authenticator.authenticate(credential)
         admission = request[ADMISSION] = bound.admit(self._parts.runner, caller, request.headers)
         try:
-            watch = WATCHED.get()
-            if watch is not None:
-                await self._watch(watch, request, bound, caller, admission)
+            if WATCHED.get() is not None:
+                await self.watch(request, bound.operation.name, caller, admission)
             codings = codings_of(request.headers)
             asked = await self._asked(bound, request, request_id, admission, caller)
             answer = await bound.carry_out(self._parts.runner, caller, asked, headers, admission)
@@ -169,14 +178,6 @@ class Resource(Endpoint):
             if spoken.is_jsonapi or spoken.sends_jsonapi:
                 asked.body = speaker.read_body(asked, sent, is_document=spoken.sends_jsonapi)
         return asked
-
-    async def _watch(
-        self, watch: Watch, request: web.Request, bound: Bound, caller: Caller, admission: Admission
-    ) -> None:
-        watch.add("auth", watch.began)
-        asked = self._parts.clock.monotonic()
-        admission.add_done_callback(lambda _: watch.add("limit", asked))
-        await self._parts.debugging.allow(request, watch, caller, bound.operation)
 
     def _no_operation(self, request: web.Request, headers: dict[str, str]) -> web.Response:
         if request.method == "OPTIONS":

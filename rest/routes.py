@@ -118,6 +118,7 @@ class Bound:
             answer = route.render(asked, outcome, headers)
         else:
             answer = watch.call("render", route.render, asked, outcome, headers)
+            watch.kept["answer"] = answer.body  # before it is packed
         if quota is not None and quota.is_grace and answer.status != 304:
             raise over_limit(quota)
         return answer

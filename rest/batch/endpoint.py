@@ -47,6 +47,7 @@ class BatchEndpoint(Endpoint):
         caller = parts.authenticator.recent(credential) or await parts.authenticator.authenticate(credential)
         # For the first operation, or for a batch that is none.
         admission = request[ADMISSION] = parts.runner.count(caller)
+        await self.watch(request, "batch", caller, admission)
         check(await admission)
         query_of(request, frozenset())
         batch = await self._read(request, request_id, caller)

@@ -95,6 +95,28 @@ async def test_nobody_else_gets_the_detail(rest: RestServer, key: str, organisat
     assert "X-Debug" not in unknown.headers
 
 
+async def test_batch_is_shown_as_one_request(rest: RestServer, key: str) -> None:
+    """With all that it did; what is secret within it is masked too."""
+    token = await token_of(rest, key, ["hub:admin"])
+    operations = [{"method": "POST", "path": "/v2/agents", "body": {"name": "Ada", **SECRETS}}] * 2
+    answer = await rest.call("POST", "/v2/batch", key, headers={"X-Hub-Debug": token}, body={"operations": operations})
+    detail = detail_of(answer)
+    assert (answer.status, detail["operation"]) == (200, "batch")
+    assert parts_of(answer) >= {"auth", "limit", "validate", "sql", "render", "total"}
+    assert '"results"' in detail["answer_body"]
+    assert "s3cr3t" not in answer.headers["X-Debug"]
+
+
+async def test_packed_answer_is_shown_unpacked(rest: RestServer, key: str) -> None:
+    """What the header and the log show is for people."""
+    token = await token_of(rest, key, ["hub:admin"])
+    made = await rest.call("POST", "/v2/agents", key, body={"name": "Ada", "metadata": {"a": "b" * 2000}})
+    headers = {"X-Hub-Debug": token, "Accept-Encoding": "gzip"}
+    answer = await rest.call("GET", made.headers["Location"], key, headers=headers)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert '"name":"Ada"' in detail_of(answer)["answer_body"]
+
+
 async def test_setting_shows_every_request_also_one_without_a_caller(
     database_url: str, clock: ManualClock, key: str
 ) -> None:

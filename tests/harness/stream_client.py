@@ -21,6 +21,8 @@ from tests.harness.waiting import cancelled, eventually, let_pass
 
 Frame = dict[str, Any]
 PACKED = "aimatrix.msgpack"
+MOST_OPENING_SECONDS = 10.0
+MOST_CLOSING_SECONDS = 2.0
 
 
 class Logged(Protocol):
@@ -186,7 +188,9 @@ class StreamReader:
     """Somebody who follows channels through every loss of a socket: remembers where it is, comes back, recovers.
 
     `urls` are tried in turn. `received` holds every event in the order in which it came, `resets` every reset frame;
-    `start` where each channel was first joined. Use as an async context manager.
+    `start` where each channel was first joined. A socket from which nothing comes is given up after `heartbeat` seconds of
+    silence and as many without a pong: few where a test makes connections fall silent, else enough for a machine that is busy.
+    Use as an async context manager.
     """
 
     urls: list[str]
@@ -198,7 +202,7 @@ class StreamReader:
     start: dict[str, Bookmark] = field(default_factory=dict[str, Bookmark])
     connections: int = 0
     closes: list[int] = field(default_factory=list[int])
-    heartbeat: float = 2.0
+    heartbeat: float = 15.0
     compression: str | None = None
     on_event: Callable[[Received], None] | None = None
     _bookmarks: dict[str, Bookmark] = field(default_factory=dict[str, Bookmark])
@@ -279,10 +283,10 @@ class StreamReader:
             url,
             additional_headers={"Authorization": f"Bearer {self.key}"},
             compression=self.compression,
-            open_timeout=self.heartbeat * 2,
+            open_timeout=min(self.heartbeat * 2, MOST_OPENING_SECONDS),
             ping_interval=self.heartbeat,
             ping_timeout=self.heartbeat,
-            close_timeout=self.heartbeat,
+            close_timeout=min(self.heartbeat, MOST_CLOSING_SECONDS),
         ) as socket:
             self._socket = socket
             self.connections += 1

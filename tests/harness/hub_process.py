@@ -90,7 +90,7 @@ class HubProcess:
                 start_new_session=True,
             )
 
-    async def ready(self, *, within: float = 30.0) -> Self:
+    async def ready(self, *, within: float = 60.0) -> Self:
         """Wait until it has printed its address and `GET /readyz` is 200.
 
         Raises AssertionError with its output when it ends before, or is too slow.
@@ -105,7 +105,7 @@ class HubProcess:
             raise AssertionError(f"{error}\n--- output\n{self.output()[-LOG_TAIL:]}") from None
         return self
 
-    async def start(self, *, within: float = 30.0) -> Self:
+    async def start(self, *, within: float = 60.0) -> Self:
         """Launch it and wait until it is ready."""
         self.launch()
         return await self.ready(within=within)
@@ -116,7 +116,7 @@ class HubProcess:
             self._signal(signal.SIGKILL)
             self._process.wait(10)
 
-    async def stop(self, *, within: float = 20.0) -> int:
+    async def stop(self, *, within: float = 40.0) -> int:
         """SIGTERM, and wait; return the exit code."""
         assert self._process is not None, "not started"
         self._process.send_signal(signal.SIGTERM)

@@ -64,7 +64,7 @@ async def all_up(hub: HubProcess, *, starts: int) -> None:
         up = [seen[f"hub_worker_up{{{worker}}}"] for worker in (0, 1)]
         return up == [1, 1] and sum(seen[f"hub_worker_starts_total{{{worker}}}"] for worker in (0, 1)) == starts
 
-    await eventually(are_up, within=30, every=0.05, retry_on=(aiohttp.ClientError, OSError), what="both workers are up")
+    await eventually(are_up, within=60, every=0.05, retry_on=(aiohttp.ClientError, OSError), what="both workers are up")
 
 
 def said(hub: HubProcess, what: str) -> Callable[[], bool]:

@@ -15,7 +15,7 @@ from tests.harness.waiting import eventually
 from tests.hub.workers.conftest import COMMAND, said, workers_of
 
 
-async def ended(hub: HubProcess, *, within: float = 20.0) -> int:
+async def ended(hub: HubProcess, *, within: float = 60.0) -> int:
     """Launch a hub that will not serve, and return its exit code."""
     hub.launch()
     await eventually(lambda: not hub.running, within=within, what="it has ended")
@@ -93,6 +93,7 @@ async def test_signal_during_the_start_ends_it(urls: EngineUrls, hubs: HubProces
     assert not any(each.is_running() for each in workers)
 
 
+@pytest.mark.deadline(240)
 async def test_workers_that_die_again_and_again_are_given_up(urls: EngineUrls, hubs: HubProcesses):
     """Killed as soon as they serve: later and later another try, then the end."""
     hub = await hubs.start(urls=urls, command=(*COMMAND[:-1], "1"))
@@ -107,7 +108,8 @@ async def test_workers_that_die_again_and_again_are_given_up(urls: EngineUrls, h
                     each.kill()
         return not hub.running
 
-    await eventually(killed_again, within=60, every=0.05, retry_on=(OSError, psutil.Error), what="it gives up")
+    # Six starts, and twelve seconds between them.
+    await eventually(killed_again, within=180, every=0.05, retry_on=(OSError, psutil.Error), what="it gives up")
     assert hub.exit_code == 1
     assert hub.output().count("worker_lost") == 6
 

@@ -67,7 +67,7 @@ async def test_rolling_restart_under_load_loses_and_refuses_nothing(hub: HubProc
             hang_up(hub)
             hang_up(hub)
             await all_up(hub, starts=6)
-            await eventually(lambda: len(workers_of(hub)) == 2, within=30, what="the old ones have ended")
+            await eventually(lambda: len(workers_of(hub)) == 2, within=60, what="the old ones have ended")
             await writer.more(20)
             await eventually(lambda: hub.output().count("rolling_restart_done") == 2, what="both are done")
         await writer.stop()
@@ -121,7 +121,7 @@ async def test_replacement_that_cannot_start_changes_nothing(
             hang_up(hub)
             await eventually(
                 lambda stops=stops: hub.output().count("rolling_restart_stopped") > stops,
-                within=20,
+                within=60,
                 what="the roll stops",
             )
             line = next(each for each in hub.output().splitlines()[::-1] if "rolling_restart_stopped" in each)

@@ -45,7 +45,7 @@ Sent = tuple[Ask, Pipe | None]
 class Limiter:
     """One of a node; `run()` must run, and `close()` comes last. `nodes` tells how many nodes there are.
 
-    `time` (unix microseconds) is in place of Redis' clock, for tests.
+    `look` is in place of LOOK_SECONDS, and `time` (unix microseconds) in place of Redis' clock, for tests.
     """
 
     def __init__(
@@ -55,9 +55,11 @@ class Limiter:
         clock: Clock,
         *,
         nodes: Callable[[], int] = lambda: 1,
+        look: float = LOOK_SECONDS,
         time: Callable[[], int] | None = None,
     ) -> None:
         self._redis = redis
+        self._look_seconds = look
         self._clock = clock
         self._nodes = nodes
         self._time = time
@@ -184,7 +186,7 @@ class Limiter:
                 answered.append(partial(self._answered, ask))
                 self._newer.append((ask, pipe))
         if self._newer and self._timer is None:
-            self._look_in(LOOK_SECONDS)
+            self._look_in(self._look_seconds)
         for pipe, (commands, answered) in writes.items():
             pipe.send(commands[0] if len(commands) == 1 else b"".join(commands), answered)
 
@@ -281,7 +283,7 @@ class Limiter:
             return
         self._older, self._newer = [each for each in self._newer if not each[0].is_over], []
         if self._older:
-            self._look_in(LOOK_SECONDS)
+            self._look_in(self._look_seconds)
 
     def _give_up(self) -> None:
         """Wait no longer for servers that have let somebody wait, nor ask them until they answer."""

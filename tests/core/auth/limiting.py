@@ -14,6 +14,8 @@ from core.store.redis import connect_redis
 from tests.harness.clock import ManualClock
 from tests.harness.waiting import eventually
 
+PATIENT_SECONDS = 10.0
+
 
 def limits(per_hour: int, burst: int) -> Limits:
     """Return limits on requests."""
@@ -22,9 +24,12 @@ def limits(per_hour: int, burst: int) -> Limits:
 
 @asynccontextmanager
 async def limiter_of(
-    url: str, clock: ManualClock | None = None, *, nodes: int = 1, alone: bool = False
+    url: str, clock: ManualClock | None = None, *, nodes: int = 1, alone: bool = False, look: float = PATIENT_SECONDS
 ) -> AsyncGenerator[Limiter]:
-    """Give a node's limiter, running and connected unless `alone`. With a clock, that clock is Redis' too."""
+    """Give a node's limiter, running and connected unless `alone`. With a clock, that clock is Redis' too.
+
+    It is patient: a Redis that lives is late on a busy machine, and most tests are not about that.
+    """
     redis = connect_redis(url)
     # What keeps the connections sleeps on the machine's clock: a test that moves time is not about that.
     limiter = Limiter(
@@ -32,6 +37,7 @@ async def limiter_of(
         redis,
         SystemClock() if clock is None else _Judging(clock),
         nodes=lambda: nodes,
+        look=look,
         time=None if clock is None else lambda: round(clock.now().timestamp() * 1e6),
     )
     task = asyncio.create_task(limiter.run())

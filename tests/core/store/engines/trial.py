@@ -145,7 +145,7 @@ class Trial:
         """Everything that lives here but the apps."""
         return [*self.supervisors, *self.postgres, *self.valkey]
 
-    async def stopped(self, within: float = 10.0) -> None:
+    async def stopped(self, within: float = 30.0) -> None:
         """Wait until nothing lives here any more."""
         await eventually(lambda: not self.running, within=within, what="supervisor and engines are gone")
 
@@ -174,7 +174,7 @@ class Trial:
             return rows, str(key)
 
         failures = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.asyncio.RedisError)
-        return await eventually(read, within=15, every=0.05, retry_on=failures, what="both engines answer")
+        return await eventually(read, within=30, every=0.05, retry_on=failures, what="both engines answer")
 
     async def stop(self) -> None:
         """End the apps, and the engines without the two seconds of grace."""
@@ -182,7 +182,7 @@ class Trial:
             await app.end()
         for pid in self.supervisors:
             send(pid, signal.SIGTERM)
-        await self.stopped(within=20)
+        await self.stopped(within=40)
 
     async def close(self) -> None:
         """Stop everything and remove the folders."""

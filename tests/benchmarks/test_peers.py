@@ -14,6 +14,8 @@ from benchmarks.peers.catalogue import PEERS, Peer, redis_address, redis_command
 from benchmarks.server import CHECKOUT
 
 MEMBERS = 20
+# Enough for one message on a machine that has little time.
+MEASURED_SECONDS = 1.0
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ async def test_peer_delivers_each_message_to_each_member_of_its_room(place: Plac
     """The generator ends with a fault where one comes twice or to another room; what has not reached all is not counted."""
     if not peer.is_installed:
         pytest.skip(f"{peer.key} is not installed: make peers")
-    run = await PeerContender(place, peer).run(Crowd(MEMBERS, rooms), Pace(0.05, 0.2, in_flight=4))
+    run = await PeerContender(place, peer).run(Crowd(MEMBERS, rooms), Pace(0.05, MEASURED_SECONDS, in_flight=4))
     assert run.deliveries >= MEMBERS // rooms
     assert run.p50_ms > 0
 

@@ -28,16 +28,18 @@ class Leaves(Protocol):
 
 async def send_away(sockets: Sequence[Leaves], *, rate: float, clock: Clock, deadline: float) -> None:
     """End every socket, at most `rate` a second coming back; returns when all are told, before `deadline` (monotonic)."""
-    began = clock.monotonic()
-    last_call = deadline - min(LAST_CALL_SECONDS, max(0.0, deadline - began) / 2)
+    turn = clock.monotonic()
+    last_call = deadline - min(LAST_CALL_SECONDS, max(0.0, deadline - turn) / 2)
     gap = 1 / (rate * _SHARE)
     told = 0
     while told < len(sockets):
         now = clock.monotonic()
         until = float("inf") if now >= last_call else now + TICK_SECONDS
-        while told < len(sockets) and began + told * gap < until:
-            wait = min(MAX_SLOT_SECONDS, max(0.0, began + told * gap - now))
-            sockets[told].announce_restart(round(wait * 1000))
+        # Turns that this node has slept through are not made up for: they would all come back in one moment.
+        turn = max(turn, now)
+        while told < len(sockets) and turn < until:
+            sockets[told].announce_restart(round(min(MAX_SLOT_SECONDS, turn - now) * 1000))
+            turn += gap
             told += 1
         if told < len(sockets):
             await clock.sleep(TICK_SECONDS)

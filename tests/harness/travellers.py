@@ -27,6 +27,8 @@ class Traveller:
         self.problems: list[str] = []
         self.announced = 0
         self.handshakes: list[float] = []
+        # Seconds that it came after its slot at most: the machine's, not the hub's.
+        self.late = 0.0
         self.is_live = False
         self._offset: str | None = None
         self._epoch = ""
@@ -35,7 +37,9 @@ class Traveller:
         """Follow the channel until cancelled."""
         wait = 0.0
         while True:
+            due = time.monotonic() + wait
             await let_pass(wait)
+            self.late = max(self.late, time.monotonic() - due)
             await room.acquire()  # only at the beginning there is a queue
             release = contextlib.ExitStack()
             release.callback(room.release)
@@ -118,6 +122,11 @@ class Travellers:
             every=0.05,
             what="everybody has the last event",
         )
+
+    @property
+    def late(self) -> float:
+        """Return how many seconds somebody came after his slot."""
+        return max(each.late for each in self.all)
 
     def peak(self, since: float) -> int:
         """Return the most handshakes within any one second after `since` (monotonic)."""

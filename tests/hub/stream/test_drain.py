@@ -44,6 +44,24 @@ async def test_others_never_see_more_than_the_rate(clock: ManualClock, count: in
     assert peak([each.back_at for each in sockets]) <= rate
 
 
+class Overslept(ManualClock):
+    """A clock of a node that stands still now and then: every tenth sleep takes half a second more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleeps = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self._sleeps += 1
+        await super().sleep(seconds + (0 if self._sleeps % 10 else 0.5))
+
+
+async def test_node_that_stood_still_does_not_make_up_for_it():
+    """Those whose turn it has slept through come one after the other as well."""
+    sockets, _ = await drained(Overslept(), 1_000, 200, 60)
+    assert peak([each.back_at for each in sockets]) <= 200
+
+
 async def test_socket_is_served_until_its_turn(clock: ManualClock):
     """Nobody waits outside for longer than a tick while the node has time."""
     sockets, _ = await drained(clock, 2_000, 500, 10)

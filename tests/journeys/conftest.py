@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, ConsoleMessage, async_playwright
+from playwright.async_api import BrowserContext, ConsoleMessage, async_playwright, expect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ARGUMENTS = (
@@ -15,6 +15,9 @@ ARGUMENTS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 # What a browser says by itself of a hub that is away; anything else in the console is a fault of the page.
+# A browser, a hub and its engines share the machine with whatever else runs there.
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 AWAY = re.compile(r"^WebSocket connection to '[^']*' failed: ")
 
 
@@ -47,7 +50,7 @@ async def browser(chromium: str, tmp_path: Path) -> AsyncIterator[BrowserContext
         context = await driver.chromium.launch_persistent_context(
             tmp_path / "profile", executable_path=chromium, args=list(ARGUMENTS), headless=True
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         context.on("console", note)
         context.on("weberror", lambda error: errors.append(str(error.error)))
         yield context

@@ -39,19 +39,19 @@ async def master_is_killed(cluster: OwnCluster, name: str) -> None:
     master.kill()
     await eventually(
         lambda: asyncio.to_thread(lambda: cluster.owner(slot_of(name)) is replica),
-        within=20,
+        within=60,
         what="the replica is promoted",
     )
     await let_pass(0.3)
     await asyncio.to_thread(master.start)
-    await eventually(lambda: asyncio.to_thread(cluster.is_whole), within=20, what="the old master follows")
+    await eventually(lambda: asyncio.to_thread(cluster.is_whole), within=60, what="the old master follows")
 
 
 async def server_is_restarted(cluster: OwnCluster, name: str) -> None:
     master = await asyncio.to_thread(cluster.owner, slot_of(name))
     master.kill()
     await asyncio.to_thread(master.start)
-    await eventually(lambda: asyncio.to_thread(cluster.is_whole), within=20, what="the cluster is whole again")
+    await eventually(lambda: asyncio.to_thread(cluster.is_whole), within=60, what="the cluster is whole again")
 
 
 async def connections_freeze(cluster: OwnCluster, name: str) -> None:
@@ -61,7 +61,7 @@ async def connections_freeze(cluster: OwnCluster, name: str) -> None:
         master.pause()
         await let_pass(seconds)  # the length is the fault
         master.resume()
-        await eventually(lambda: asyncio.to_thread(cluster.is_whole), within=20, what="the cluster is whole again")
+        await eventually(lambda: asyncio.to_thread(cluster.is_whole), within=60, what="the cluster is whole again")
 
 
 async def masters_change_in_order(cluster: OwnCluster, name: str) -> None:
@@ -70,7 +70,7 @@ async def masters_change_in_order(cluster: OwnCluster, name: str) -> None:
     replica.ask("CLUSTER", "FAILOVER")
     await eventually(
         lambda: asyncio.to_thread(lambda: cluster.owner(slot_of(name)) is replica),
-        within=20,
+        within=60,
         what="the replica is promoted",
     )
 
@@ -98,7 +98,7 @@ async def goes_on(at: World, emitted: list[int]) -> None:
     before = len(emitted), len(at.book.events)
     await eventually(
         lambda: len(emitted) >= before[0] + 10 and len(at.book.events) >= before[1] + 10,
-        within=30,
+        within=60,
         what="writing goes on",
     )
 
@@ -134,7 +134,7 @@ async def test_nothing_is_lost_or_doubled(organisation: Organisation, own_cluste
                 await goes_on(at, emitted)
             for reader in (one, two):
                 await eventually(
-                    lambda reader=reader: len(reader.received) >= len(emitted), within=30, what="all of the log"
+                    lambda reader=reader: len(reader.received) >= len(emitted), within=60, what="all of the log"
                 )
                 frames = [each.event["data"]["number"] for each in reader.received]
                 assert sorted(frames) == sorted(emitted)

@@ -35,7 +35,7 @@ async def test_killed_postgres_means_503_with_retry_after_and_nothing_half_done(
             await private_engines.answering()
         await writer.more(40)
         await writer.stop()
-        await writer.ledger.settle(within=20)
+        await writer.ledger.settle()
         await reader.has_all(writer.ledger.log)
         await writer.ledger.check_state(client)
     writer.ledger.check_log()

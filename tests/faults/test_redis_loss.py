@@ -39,7 +39,7 @@ async def test_sockets_stay_while_redis_is_killed_emptied_and_stopped(
         own_redis.resume()
         await writer.more()
         await writer.stop()
-        await writer.ledger.settle(within=20)
+        await writer.ledger.settle()
         for reader in readers:
             await reader.has_all(writer.ledger.log)
     writer.ledger.check_log()

@@ -23,7 +23,7 @@ CHANNELS = ["agents", "twins"]
 async def stop_with_engines(hub: HubProcess, data: Path) -> None:
     """Stop the hub, and wait until its engines have followed it."""
     await hub.stop()
-    await eventually(lambda: not processes_of(data), within=20, every=0.05, what="the engines have stopped")
+    await eventually(lambda: not processes_of(data), within=60, every=0.05, what="the engines have stopped")
 
 
 def copy(source: Path, target: Path) -> None:
@@ -77,12 +77,12 @@ async def test_restored_backup_is_a_new_epoch_for_every_client(
         await stop_with_engines(hub, data)
         copy(backup, data / "engines" / "postgres")
         gate.server = Address.of((await hub.start()).base_url)
-        await eventually(lambda: watcher.live and the_epoch(watcher) != first, within=20, what="another epoch")
+        await eventually(lambda: watcher.live and the_epoch(watcher) != first, within=60, what="another epoch")
         await create(hub, 10)
         after = await log_of(ledger)
         last = max(each.position for each in after if each.belongs_to("agents"))
-        await eventually(lambda: watcher.is_at("agents", the_epoch(watcher), last), within=20, what="the end")
-        await eventually(lambda: watcher.is_at("twins", the_epoch(watcher), len(after)), within=20, what="the end")
+        await eventually(lambda: watcher.is_at("agents", the_epoch(watcher), last), within=60, what="the end")
+        await eventually(lambda: watcher.is_at("twins", the_epoch(watcher), len(after)), within=60, what="the end")
     checker = Checker({first: before, the_epoch(watcher): after}, LiveBooks(), log_may_reset=True)
     checker.check([watcher])
     assert not checker.problems
@@ -116,11 +116,11 @@ async def test_backup_restored_beneath_running_nodes_is_a_new_epoch_when_it_is_a
         await new_epoch(urls.database_url)
         await create(hub, 10, key)
         after = await log_of(ledger)
-        await eventually(lambda: watcher.live and the_epoch(watcher) != first, within=40, what="another epoch")
+        await eventually(lambda: watcher.live and the_epoch(watcher) != first, within=60, what="another epoch")
         for channel in CHANNELS:
             last = max(each.position for each in after if each.belongs_to(channel))
             await eventually(
-                lambda c=channel, n=last: watcher.is_at(c, the_epoch(watcher), n), within=40, what="the end"
+                lambda c=channel, n=last: watcher.is_at(c, the_epoch(watcher), n), within=60, what="the end"
             )
     checker = Checker({first: before, the_epoch(watcher): after}, LiveBooks(), log_may_reset=True)
     checker.check([watcher])

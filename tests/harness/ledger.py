@@ -75,7 +75,7 @@ class Ledger:
         """Note a write whose answer never came."""
         self.uncertain += 1
 
-    async def settle(self, *, within: float = 15.0) -> None:
+    async def settle(self, *, within: float = 60.0) -> None:
         """Wait until the relay has moved everything, then read the log. PostgreSQL must answer."""
         connection: Any = await connect_as(self.database_url, "hub_system")
         try:

@@ -114,7 +114,7 @@ class Writer:
             self._task.result()
         return len(self.ledger.acknowledged)
 
-    async def more(self, count: int = 40, *, within: float = 20.0) -> None:
+    async def more(self, count: int = 40, *, within: float = 60.0) -> None:
         """Wait until this many more writes were answered."""
         known = self.check()
         await eventually(lambda: self.check() >= known + count, within=within, what=f"{count} more writes")

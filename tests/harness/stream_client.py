@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
 
 from tests.harness.frame_schemas import check_sent_by_hub, is_well_formed
-from tests.harness.waiting import cancelled, eventually, let_pass
+from tests.harness.waiting import PATIENCE_SECONDS, cancelled, eventually, let_pass
 
 Frame = dict[str, Any]
 PACKED = "aimatrix.msgpack"
@@ -93,7 +93,7 @@ class StreamClient:
             self._ill_formed.add(frame["id"])
         await self.socket.send(packed(frame) if self._is_packed else json.dumps(frame))
 
-    async def receive(self, *, within: float = 10.0) -> Frame:
+    async def receive(self, *, within: float = PATIENCE_SECONDS) -> Frame:
         """Return the next frame. Raises ConnectionClosed, or AssertionError after `within` seconds."""
         try:
             # Not wait_for, which up to Python 3.11 may lose a cancellation.
@@ -113,14 +113,14 @@ class StreamClient:
         self.frames.append(frame)
         return frame
 
-    async def expect(self, kind: str, *, within: float = 10.0, **fields: Any) -> Frame:
+    async def expect(self, kind: str, *, within: float = PATIENCE_SECONDS, **fields: Any) -> Frame:
         """Return the next frame of this type whose fields are these; others before it are recorded only."""
         while True:
             frame = await self.receive(within=within)
             if frame["type"] == kind and all(frame.get(name) == value for name, value in fields.items()):
                 return frame
 
-    async def ask(self, frame: Mapping[str, Any], *, within: float = 10.0) -> Frame:
+    async def ask(self, frame: Mapping[str, Any], *, within: float = PATIENCE_SECONDS) -> Frame:
         """Send a frame with an id of its own and return the reply that carries the id."""
         number = next(self._ids)
         await self.send({"id": number, **frame})
@@ -137,11 +137,11 @@ class StreamClient:
         """Authenticate by first frame and return the reply."""
         return await self.ask({"type": "authenticate", "token": credential})
 
-    async def events(self, count: int, *, within: float = 10.0) -> list[Frame]:
+    async def events(self, count: int, *, within: float = PATIENCE_SECONDS) -> list[Frame]:
         """Return the next `count` event frames."""
         return [await self.expect("event", within=within) for _ in range(count)]
 
-    async def closed(self, *, within: float = 10.0) -> int:
+    async def closed(self, *, within: float = PATIENCE_SECONDS) -> int:
         """Read until the socket ends and return its close code (1006: without one)."""
         while self.close_code is None:
             with contextlib.suppress(ConnectionClosed):
@@ -219,11 +219,11 @@ class StreamReader:
         if self._task is not None:
             await cancelled(self._task)
 
-    async def joined(self, *, within: float = 15.0) -> None:
+    async def joined(self, *, within: float = 2 * PATIENCE_SECONDS) -> None:
         """Wait until every channel is subscribed."""
         await eventually(lambda: self._check() and self._live, within=within, what="subscribed")
 
-    async def has(self, event_ids: Iterable[str], *, within: float = 30.0) -> None:
+    async def has(self, event_ids: Iterable[str], *, within: float = 2 * PATIENCE_SECONDS) -> None:
         """Wait until all these events have come."""
         wanted = set(event_ids)
 
@@ -240,7 +240,7 @@ class StreamReader:
                 f"connections {self.connections}, closes {self.closes[-5:]}, bookmarks {self._bookmarks}"
             ) from None
 
-    async def has_all(self, log: Sequence[Logged], *, within: float = 30.0) -> None:
+    async def has_all(self, log: Sequence[Logged], *, within: float = 2 * PATIENCE_SECONDS) -> None:
         """Wait until every event of the log that belongs to the reader's channels, since it joined, has come."""
         first = {channel: mark.offset or 0 for channel, mark in self.start.items()}
         mine = [

@@ -16,6 +16,8 @@ T = TypeVar("T")
 # Short against anything that is waited for, long against the cost of asking.
 POLL_SECONDS = 0.005
 LAST_SECONDS = 5.0
+# For what takes a moment where the machine has time: a wait that ends in a failure may be long, one that succeeds is not.
+PATIENCE_SECONDS = 30.0
 # What finishes what it has under way takes no longer.
 END_SECONDS = 30.0
 
@@ -45,7 +47,7 @@ async def eventually(
 async def eventually(
     condition: Callable[[], Any],
     *,
-    within: float = 10.0,
+    within: float = PATIENCE_SECONDS,
     every: float = POLL_SECONDS,
     retry_on: tuple[type[BaseException], ...] = (AssertionError,),
     what: str = "",
@@ -80,7 +82,7 @@ async def eventually(
 def wait_until(
     condition: Callable[[], T],
     *,
-    within: float = 10.0,
+    within: float = PATIENCE_SECONDS,
     every: float = POLL_SECONDS,
     retry_on: tuple[type[BaseException], ...] = (),
     what: str = "",

@@ -36,9 +36,10 @@ from handlers.twins.operations import Twins
 from rest.door import RestDoor
 from rest.routes import Version
 from tests.harness.clock import ManualClock
+from tests.harness.limiters import PATIENT_SECONDS
 from tests.harness.waiting import eventually
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 OWN = "aimatrix-hub:of-tests"
 NOWHERE = "postgresql://nobody@/none?host=/nowhere"
 NOWHERE_REDIS = "unix:///nowhere/redis"
@@ -237,7 +238,7 @@ async def serve(
 async def _limiting(redis_url: str, redis: Redis, clock: ManualClock) -> AsyncGenerator[Limiter]:
     """Give a node's limiter; without Redis it counts alone, and its tries to connect would be work for the clock."""
     # No hour ends in the middle of a test.
-    limiter = Limiter(redis_url, redis, clock, time=lambda: round(clock.now().timestamp() * 1e6))
+    limiter = Limiter(redis_url, redis, clock, look=PATIENT_SECONDS, time=lambda: round(clock.now().timestamp() * 1e6))
     running = asyncio.create_task(limiter.run() if redis_url != NOWHERE_REDIS else asyncio.sleep(0))
     if redis_url != NOWHERE_REDIS:
         await eventually(lambda: limiter.connected)

@@ -12,9 +12,8 @@ from core.clock import SystemClock
 from core.quota import Quota
 from core.store.redis import connect_redis
 from tests.harness.clock import ManualClock
+from tests.harness.limiters import PATIENT_SECONDS
 from tests.harness.waiting import eventually
-
-PATIENT_SECONDS = 10.0
 
 
 def limits(per_hour: int, burst: int) -> Limits:

@@ -235,12 +235,12 @@ async def test_key_in_use_is_locked_and_organisations_do_not_share_keys(house: H
     """While one request works under a key another gets 409; a foreign organisation has keys of its own."""
     house.notes.gate = asyncio.Event()
     first = asyncio.create_task(house.run("notes.write", key="k1", text="hello"))
-    await eventually(lambda: house.notes.runs == 1, within=5)
+    await eventually(lambda: house.notes.runs == 1)
     assert (await _refusal(house.run("notes.write", key="k1", text="hello"))).code == "RESOURCE_LOCKED"
     foreign = asyncio.create_task(
         house.run("notes.write", (await organisations.create()).caller(), key="k1", text="hello")
     )
-    await eventually(lambda: house.notes.runs == 2, within=5)
+    await eventually(lambda: house.notes.runs == 2)
     house.notes.gate.set()
     assert not (await first).replayed
     assert not (await foreign).replayed
@@ -278,7 +278,7 @@ async def test_steps_under_a_key_are_claimed_from_the_first(house: House):
     """A repeat gets 409 while the first works, and its result afterwards."""
     house.notes.gate = asyncio.Event()
     first = asyncio.create_task(house.run("notes.steps", key="k1", text="s"))
-    await eventually(lambda: _begun(house), within=5)
+    await eventually(lambda: _begun(house))
     assert (await _refusal(house.run("notes.steps", key="k1", text="s"))).code == "RESOURCE_LOCKED"
     house.notes.gate.set()
     result = (await first).result
@@ -302,7 +302,7 @@ async def test_claim_of_a_process_that_died_ends_with_its_lease(house: House):
     """Nothing stays in flight for ever."""
     house.notes.gate = asyncio.Event()
     dying = asyncio.create_task(house.run("notes.steps", key="k1", text="s"))
-    await eventually(lambda: _begun(house), within=5)
+    await eventually(lambda: _begun(house))
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
     assert (await _refusal(house.run("notes.steps", key="k1", text="s"))).code == "RESOURCE_LOCKED"
@@ -315,7 +315,7 @@ async def test_run_whose_lease_another_took_is_fenced_off(house: House):
     """It stood still for too long: it commits no step any more, and the result of the one that took over is the result."""
     gate = house.notes.gate = asyncio.Event()
     late = asyncio.create_task(house.run("notes.steps", key="k1", text="s"))
-    await eventually(lambda: _begun(house), within=5)
+    await eventually(lambda: _begun(house))
     await house.rows("UPDATE idempotency SET lease_until = clock_timestamp() - interval '1 s' RETURNING 1")
     house.notes.gate = None
     result = (await house.run("notes.steps", key="k1", text="s")).result
@@ -330,7 +330,7 @@ async def test_work_without_a_transaction_is_claimed_too(house: House):
     """What does something elsewhere does it once: the claim is committed before it begins, and its end kept after it."""
     house.notes.gate = asyncio.Event()
     first = asyncio.create_task(house.run("notes.elsewhere", key="k1", text="s"))
-    await eventually(lambda: house.notes.runs == 1, within=5)
+    await eventually(lambda: house.notes.runs == 1)
     assert (await _refusal(house.run("notes.elsewhere", key="k1", text="s"))).code == "RESOURCE_LOCKED"
     house.notes.gate.set()
     assert (await first).result == (await house.run("notes.elsewhere", key="k1", text="s")).result == {"run": 1}

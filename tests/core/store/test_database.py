@@ -90,7 +90,7 @@ async def test_cancelled_statement_closes_its_connection(database: Database, two
             await db.execute("SELECT pg_sleep(60)")
 
     task = asyncio.create_task(sleeper())
-    await eventually(lambda: _sleeps(database, task), within=5)
+    await eventually(lambda: _sleeps(database, task))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     async with database.read(first) as db:
@@ -168,7 +168,7 @@ async def test_waiter_that_is_cancelled_as_it_is_woken_passes_the_connection_on(
     held = database.read(first)
     await held.__aenter__()
     waiter = asyncio.create_task(_names(database, first))
-    await eventually(lambda: database.waiting == 1, within=5)
+    await eventually(lambda: database.waiting == 1)
     await held.__aexit__(None, None, None)
     waiter.cancel()
     await asyncio.gather(waiter, return_exceptions=True)

@@ -39,12 +39,13 @@ class Traveller:
         while True:
             due = time.monotonic() + wait
             await let_pass(wait)
-            self.late = max(self.late, time.monotonic() - due)
+            came = time.monotonic()
+            self.late = max(self.late, came - due if wait else 0.0)
             await room.acquire()  # only at the beginning there is a queue
             release = contextlib.ExitStack()
             release.callback(room.release)
             with release, contextlib.suppress(*LOST):
-                self.handshakes.append(time.monotonic())
+                self.handshakes.append(came)
                 async with connect(
                     url(), additional_headers={"Authorization": f"Bearer {key}"}, compression=None, ping_interval=None
                 ) as socket:

@@ -1,5 +1,6 @@
 """The HTTP protocol with the hub's error object, also for what aiohttp refuses before any path is known."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -76,12 +77,17 @@ class RestProtocol(web.RequestHandler):
         """
         super().data_received(data)
         messages = self._messages
-        if messages and (self._current_request is not None or len(messages) > 1):
+        if not messages or getattr(messages[-1][0], "exc", None) is None:
+            return
+        if self._current_request is not None or len(messages) > 1:
             self._tell_broken()
+        else:
+            # A request may have been taken up in this turn of the loop, and be current in the next.
+            asyncio.get_running_loop().call_soon(self._tell_broken)
 
     def _tell_broken(self) -> None:
         messages, current = self._messages, self._current_request
-        if getattr(messages[-1][0], "exc", None) is None:
+        if not messages or getattr(messages[-1][0], "exc", None) is None:
             return
         payload = messages[-2][1] if len(messages) > 1 else None if current is None else current.content
         if payload is not None and not payload.is_eof() and payload.exception() is None:

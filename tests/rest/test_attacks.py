@@ -231,3 +231,14 @@ async def test_body_that_is_broken_while_it_is_awaited_is_refused_at_once(
         answer.error(400, "BAD_REQUEST")
         assert answer.headers["Connection"] == "close"
         assert await reader.read() == b""
+
+
+async def test_body_that_is_broken_at_any_moment_is_refused_at_once(rest: RestServer, key: str):
+    """Also in the turn of the loop in which its request was taken up, and nobody reads it yet."""
+    for turns in range(24):
+        async with rest.connection() as (reader, writer):
+            writer.write(_chunked(key))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            writer.write(b"zz\r\n")
+            (await read_answer(reader)).error(400, "BAD_REQUEST")

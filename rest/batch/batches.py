@@ -4,6 +4,7 @@ begin()      looks at the whole batch, and counts each operation in the limit
 results()    Answers in the order of the operations, each as soon as it is known; of an atomic batch, when all is committed
 """
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from rest.requests import query_in
 # Of results that are held together; one more may be as large as a page of a list.
 MOST_RESULT_BYTES = 8 * 1024 * 1024
 PATH = "/batch"
+_BATCH = re.compile(rf"(/v[0-9]+)?{PATH}")
 _LEAST_SECONDS = 0.001
 
 
@@ -226,7 +228,7 @@ def _check_places(batch: Batch, parts: Sequence[_Part]) -> None:
 
 
 def _is_batch(path: object) -> bool:
-    return isinstance(path, str) and path.partition("?")[0].endswith(PATH) and path.count("/") <= 2
+    return isinstance(path, str) and _BATCH.fullmatch(path.partition("?")[0]) is not None
 
 
 def _not_in_one(index: int, place: Place) -> HubError:

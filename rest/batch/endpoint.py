@@ -25,7 +25,7 @@ LINES = "application/x-ndjson"
 _NEVER = re.compile(r"q=0(\.0*)?")
 _ALLOW = "OPTIONS, POST"
 # The batch's own answer says these for all of its results.
-_OF_ALL = frozenset({"X-Request-Id", "X-Content-Type-Options"})
+_OF_ALL = frozenset({"X-Request-Id", "X-Content-Type-Options", "Vary"})
 
 
 class BatchEndpoint(Endpoint):

@@ -44,6 +44,14 @@ class Context(Protocol):
         """
         ...
 
+    async def write(self, query: str, *args: object) -> None:
+        """Run a statement in the open transaction, of which no answer is needed: it may wait for the next, or for the commit.
+
+        What refuses must not depend on it. `query` is one statement; where it has a WITH it begins so, and the bracket that ends
+        the list has a line of its own.
+        """
+        ...
+
     def transaction(self) -> AbstractAsyncContextManager[Statements]:
         """Open one step's transaction; only for operations with `transaction="none"`."""
         ...

@@ -24,6 +24,7 @@ from core.operations.idempotency import SQL, Claim, Key
 from core.operations.operation import Operation
 from core.operations.results import Document
 from core.quota import Quota
+from core.store.joined import Joined
 from core.store.reads import Reads
 from core.store.statements import Statements
 
@@ -105,6 +106,14 @@ class Run:
         db = self.db
         return await (db.look_up(query, id) if isinstance(db, Reads) else db.fetchrow(query, [id]))
 
+    async def write(self, query: str, *args: object) -> None:
+        """Run a statement of which no answer is needed, as Context says."""
+        db = self.db
+        if isinstance(db, Joined):
+            db.later(query, *args)
+        else:
+            await db.execute(query, *args)
+
     def transaction(self) -> AbstractAsyncContextManager[Statements]:
         """Open one step's transaction, as Context says."""
         if self.opener is None:
@@ -141,7 +150,7 @@ class Run:
 class Joint:
     """A transaction that several runs share, and its writes so far."""
 
-    db: Statements
+    db: Joined
     writes: list[Run]
 
 
@@ -158,8 +167,7 @@ async def finish(
     """Write the events into the outbox, the audit row where the operation has `started` or `ends`, and a result under its key."""
     columns = zip(*((e.id, e.type, e.subject, e.channel, e.time, e.envelope, e.short) for e in events), strict=True)
     lists = [list(column) for column in columns] or [[]] * 7
-    await db.execute(
-        SQL["finish"],
+    args = (
         *lists,
         run.now,
         run.audit_id if started or ends else None,
@@ -173,6 +181,10 @@ async def finish(
         run.request_id,
         "started" if started else "ok",
     )
+    if isinstance(db, Joined):
+        db.finish(SQL["finish"], *args)
+    else:
+        await db.execute(SQL["finish"], *args)
 
 
 def target_of(operation: Operation, input: Mapping[str, Any]) -> str | None:

@@ -1,8 +1,8 @@
 """The one path of every operation, whichever door it came through: limit, scope, input, idempotency, transaction, audit.
 
-A write takes four round trips to PostgreSQL: BEGIN with the organisation, the handler's statement, one finish for events and audit,
-COMMIT. A read takes one, or shares one with others (core/store/reads.py). After the commit the relay is poked; events never leave
-before.
+What only writes takes one round trip to PostgreSQL: the handler's statement joined with the one for events and audit, which is a
+transaction by itself. What is asked before costs one each, and BEGIN and COMMIT (core/store/joined.py). A read takes one, or
+shares one with others (core/store/reads.py). After the commit the relay is poked; events never leave before.
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -123,7 +123,7 @@ class Runner:
         try:
             with self._deadlines.within(seconds):
                 # The deadline is around the transaction: a connection whose statement it cancelled is closed.
-                async with self._database.transaction(caller.org_id) as db:
+                async with self._database.joined(caller.org_id) as db:
                     yield Joint(db, writes)
             is_done = True
         except TimeoutError as error:
@@ -180,7 +180,7 @@ class Runner:
         return Outcome(await run.operation.handler(run, data))
 
     async def _write(self, run: Run, data: BaseModel) -> Outcome:
-        async with self._database.transaction(run.caller.org_id) as db:
+        async with self._database.joined(run.caller.org_id) as db:
             outcome = await self._write_in(run, db, data)
         if run.pending:
             self._poke()

@@ -21,8 +21,9 @@ import asyncpg
 import structlog
 
 from core.errors import HubError
+from core.store.joined import Joined
 from core.store.statements import Statements
-from core.watch import WATCHED, Timed
+from core.watch import WATCHED, Given, Timed
 
 # As many as keep two to four cores of PostgreSQL busy while some of them wait for a commit.
 POOL_SIZE = 20
@@ -203,6 +204,41 @@ class _Transaction(_Use):
             raise
 
 
+class _Joined(AbstractAsyncContextManager[Joined]):
+    """A connection whose transaction begins when it must."""
+
+    __slots__ = ("_joined", "_use")
+
+    def __init__(self, pool: "Database", org_id: UUID) -> None:
+        self._use = _JoinedUse(pool, org_id)
+
+    async def __aenter__(self) -> Joined:
+        await self._use.__aenter__()
+        return self._use.joined
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._use.__aexit__(kind, error, trace)
+
+
+class _JoinedUse(_Transaction):
+    __slots__ = ("joined",)
+
+    async def begin(self, slot: _Slot) -> None:
+        assert self.org_id is not None  # noqa: S101 - a transaction is always somebody's
+        self.joined = Joined(slot.connection, "" if slot.org_id == self.org_id else _speak_for(self.org_id))
+        slot.org_id = None
+
+    async def end(self, slot: _Slot) -> None:
+        await self.joined.end()
+        slot.org_id = self.org_id
+
+    async def fail(self, slot: _Slot) -> None:
+        if self.joined.has_begun:
+            await super().fail(slot)
+
+
 class Database:
     """The pool. `role` is taken by every connection as its connection-time role; None keeps the login itself."""
 
@@ -255,6 +291,10 @@ class Database:
         """Give one READ COMMITTED transaction for one organisation: committed at the end, rolled back on any error."""
         return self._watched(_Transaction(self, org_id))
 
+    def joined(self, org_id: UUID) -> AbstractAsyncContextManager[Joined]:
+        """Give the same, of which what nobody asks the answer of goes together (core/store/joined.py)."""
+        return self._watched(_Joined(self, org_id))
+
     def unbound(self) -> AbstractAsyncContextManager[Statements]:
         """Give statements by themselves that depend on no organisation: look-ups through SECURITY DEFINER functions."""
         return _Use(self, None)
@@ -282,7 +322,7 @@ class Database:
         elif not self._wake_one(slot):
             self._free.append(slot)
 
-    def _watched(self, use: _Use) -> AbstractAsyncContextManager[Statements]:
+    def _watched(self, use: AbstractAsyncContextManager[Given]) -> AbstractAsyncContextManager[Given]:
         watch = WATCHED.get()
         return use if watch is None else Timed(watch, "sql", use)
 

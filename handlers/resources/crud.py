@@ -103,7 +103,7 @@ class Resource(ABC, Generic[BodyType]):
             raise HubError("FORBIDDEN", "This credential is for existing resources only")
         id = new_id()
         document, row = self._write(id, 1, new, rfc3339(ctx.now), ctx)
-        await self._store.insert(ctx.db, row, self._emit(ctx, "created", document))
+        await self._store.insert(ctx, row, self._emit(ctx, "created", document))
         return document
 
     async def replace(self, ctx: Context, change: ChangeInput) -> Document:
@@ -120,7 +120,7 @@ class Resource(ABC, Generic[BodyType]):
         held = await self._hold(ctx, id, gone.if_match)
         data = orjson.dumps({"id": str(id), "version": held["version"]}).decode()
         event_id = ctx.emit(f"{self.event}.deleted", f"{self.kind}/{id}", data)
-        await self._store.remove(ctx.db, id, event_id, ctx.now)
+        await self._store.remove(ctx, id, event_id, ctx.now)
         return Deleted(self.kind, id, held["version"])
 
     async def _change(self, ctx: Context, change: ChangeInput, *, keep: bool) -> Document:
@@ -132,7 +132,7 @@ class Resource(ABC, Generic[BodyType]):
             fields = merge_patch({name: value for name, value in before.items() if name not in OWN_FIELDS}, fields)
         body = self._validated(fields)
         document, row = self._write(id, held["version"] + 1, body, before["created_at"], ctx)
-        await self._store.change(ctx.db, row, self._emit(ctx, "updated", document))
+        await self._store.change(ctx, row, self._emit(ctx, "updated", document))
         return document
 
     async def _hold(self, ctx: Context, id: UUID, if_match: str | None) -> Any:

@@ -38,9 +38,9 @@ class ResourceStore:
         self._kind = kind
         self._sql = {name: text.replace("{table}", kind) for name, text in SQL.items()}
 
-    async def insert(self, db: Statements, row: Row, event_id: UUID) -> None:
+    async def insert(self, ctx: Context, row: Row, event_id: UUID) -> None:
         """Write a new resource with its first version."""
-        await db.execute(
+        await ctx.write(
             self._sql["insert"],
             row.id,
             row.name,
@@ -61,9 +61,9 @@ class ResourceStore:
         """Lock a resource for this transaction; returns its version, created_at and document, or None."""
         return await db.fetchrow(self._sql["hold"], id)
 
-    async def change(self, db: Statements, row: Row, event_id: UUID) -> None:
+    async def change(self, ctx: Context, row: Row, event_id: UUID) -> None:
         """Write the next version of a resource that is held."""
-        await db.execute(
+        await ctx.write(
             self._sql["change"],
             row.id,
             row.version,
@@ -76,6 +76,6 @@ class ResourceStore:
             event_id,
         )
 
-    async def remove(self, db: Statements, id: UUID, event_id: UUID, time: datetime) -> None:
+    async def remove(self, ctx: Context, id: UUID, event_id: UUID, time: datetime) -> None:
         """Remove a resource that is held; its history stays."""
-        await db.execute(self._sql["remove"], id, event_id, time)
+        await ctx.write(self._sql["remove"], id, event_id, time)

@@ -11,6 +11,8 @@ from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.runner import Runner
 from rest import catalogue
+from rest.atomic.endpoint import PATH as OPERATIONS
+from rest.atomic.endpoint import AtomicEndpoint
 from rest.batch.batches import PATH as BATCH
 from rest.batch.batches import Batches
 from rest.batch.endpoint import BatchEndpoint
@@ -80,6 +82,7 @@ class RestDoor:
         for version in versions:
             if version.has_batch:
                 yield f"{version.prefix}{BATCH}", BatchEndpoint(self._parts, version, batches)
+                yield f"{version.prefix}{OPERATIONS}", AtomicEndpoint(self._parts, version, batches)
 
     def add_to(self, app: web.Application) -> None:
         """Put all of it into `app`; other doors' routes may be put there before or after."""

@@ -27,7 +27,7 @@ from rest.debug import HEADER as DEBUG
 from rest.debug import Debugging
 from rest.errors import SAFE, ErrorAnswers, response_of
 from rest.forms import JSON, PLAIN
-from rest.jsonapi.form import JsonApi
+from rest.jsonapi.errors import JsonApiErrors
 from rest.jsonapi.speaker import Speaker
 from rest.negotiation import spoken_of
 from rest.requests import RequestIds, body_of, query_of
@@ -36,7 +36,7 @@ from rest.routes import Bound, Version
 # Under this a request keeps what the limit says to it.
 ADMISSION: web.RequestKey[Admission] = web.RequestKey("admission", asyncio.Future)
 # And under this the form of its answer, where that is not the plain one.
-FORM: web.RequestKey[JsonApi] = web.RequestKey("form", JsonApi)
+FORM: web.RequestKey[JsonApiErrors] = web.RequestKey("form", JsonApiErrors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class Resource(Endpoint):
         )
         speaker = self._speakers[bound.route.method]
         if spoken.is_jsonapi:
-            form = request[FORM] = asked.form = speaker.form(reads_documents=spoken.sends_jsonapi)
+            request[FORM] = asked.form = form = speaker.form(reads_documents=spoken.sends_jsonapi)
             asked.given = query_of(request, speaker.query)
             speaker.read_query(asked, form, self._parts.runner, caller)
         else:

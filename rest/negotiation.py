@@ -16,23 +16,28 @@ from rest.forms import JSON, PLAIN, PROBLEM, PROBLEMS
 from rest.jsonapi.errors import JSONAPI, JsonApiErrors
 
 _ERRORS = JsonApiErrors()
-# Of JSON:API's own two parameters one asks for extensions, of which there is none yet; profiles that are not known are ignored.
-_PARAMETERS = frozenset({"profile"})
+# JSON:API's own two parameters: `ext` asks for extensions, which an endpoint has or has not; profiles that are not known are
+# ignored.
+_PARAMETERS = frozenset({"profile", "ext"})
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What a request's headers say: `errors` is the form of refusals where no route is known; `refused` why it is not served."""
+    """What a request's headers say: `errors` is the form of refusals where no route is known; `refused` why it is not served.
+
+    `is_extended` tells whether the body uses the endpoint's extension of JSON:API.
+    """
 
     is_jsonapi: bool = False
     sends_jsonapi: bool = False
     errors: ErrorForm = PLAIN
     refused: str | None = None
+    is_extended: bool = False
 
     def check(self) -> None:
         """Raise HubError where the headers ask for what there is not (JSON:API, "Server Responsibilities")."""
         if self.refused is not None:
-            allowed = f"Send and accept {JSONAPI} without parameters other than profile"
+            allowed = f"Send and accept {JSONAPI} without parameters other than profile, and an ext that is known here"
             raise HubError(self.refused, allowed)
 
 
@@ -41,29 +46,35 @@ class _Media:
     name: str
     parameters: tuple[str, ...]
     weight: float
+    extensions: frozenset[str]
+
+    def is_known(self, extension: str | None) -> bool:
+        """Tell whether it has no parameter, and no extension, that an endpoint with `extension` does not know."""
+        return _PARAMETERS.issuperset(self.parameters) and self.extensions <= {extension}
 
 
-def spoken_of(headers: MultiMapping[str]) -> Spoken:
-    """Return what the headers of a request say."""
+def spoken_of(headers: MultiMapping[str], extension: str | None = None) -> Spoken:
+    """Return what the headers of a request say to an endpoint, which has this extension of JSON:API."""
     accept = headers.getall("Accept", None)
-    return _spoken("*/*" if not accept else ", ".join(accept), headers.get("Content-Type", ""))
+    return _spoken("*/*" if not accept else ", ".join(accept), headers.get("Content-Type", ""), extension)
 
 
 @lru_cache(maxsize=256)
-def _spoken(accept: str, content_type: str) -> Spoken:
+def _spoken(accept: str, content_type: str, extension: str | None) -> Spoken:
     accepted = [*_media_of(accept)]
     sent = next(_media_of(content_type), None)
     sends = sent is not None and sent.name == JSONAPI
     offers = [each for each in accepted if each.name == JSONAPI]
-    usable = [each.weight for each in offers if _PARAMETERS.issuperset(each.parameters)]
+    usable = [each.weight for each in offers if each.is_known(extension)]
     is_jsonapi = _is_preferred(accepted, max(usable)) if usable else sends and not _names(accepted, JSON)
     problems = PROBLEMS if _names(accepted, PROBLEM) else PLAIN
     refused: str | None = None
-    if sent is not None and sends and not _PARAMETERS.issuperset(sent.parameters):
+    if sent is not None and sends and not sent.is_known(extension):
         refused = "UNSUPPORTED_MEDIA_TYPE"
     elif offers and not usable:
         refused = "NOT_ACCEPTABLE"
-    return Spoken(is_jsonapi, sends, _ERRORS if is_jsonapi or refused else problems, refused)
+    is_extended = sent is not None and bool(sent.extensions)
+    return Spoken(is_jsonapi, sends, _ERRORS if is_jsonapi or refused else problems, refused, is_extended)
 
 
 def _is_preferred(accepted: list[_Media], weight: float) -> bool:
@@ -84,6 +95,7 @@ def _media_of(header: str) -> Iterator[_Media]:
     for element in _split(header, ","):
         name, *rest = (part.strip() for part in _split(element, ";"))
         parameters: list[str] = []
+        extensions = frozenset[str]()
         weight = 1.0
         for part in rest:
             key, _, value = part.partition("=")
@@ -91,9 +103,11 @@ def _media_of(header: str) -> Iterator[_Media]:
             if key == "q":
                 weight = _weight(value)
                 break
+            if key == "ext":
+                extensions = frozenset(value.strip().strip('"').split())
             if key:
                 parameters.append(key)
-        yield _Media(name.lower(), tuple(parameters), weight)
+        yield _Media(name.lower(), tuple(parameters), weight, extensions)
 
 
 def _weight(text: str) -> float:

@@ -33,7 +33,7 @@ class BatchEndpoint(Endpoint):
 
     def __init__(self, parts: Parts, version: Version, batches: Batches) -> None:
         super().__init__(parts, version.headers)
-        self._version = version
+        self.version = version
         self._batches = batches
 
     async def respond(self, request: web.Request, request_id: str, headers: dict[str, str]) -> web.StreamResponse:
@@ -50,26 +50,34 @@ class BatchEndpoint(Endpoint):
         await self.watch(request, "batch", caller, admission)
         check(await admission)
         query_of(request, frozenset())
-        batch = await self._read(request, request_id, caller)
+        batch = await self.read(request, request_id, caller)
         begun = await self._batches.begin(batch, admission)
         # Results may have secrets.
-        headers |= {"Cache-Control": "no-store", "Vary": "Accept", "Content-Type": LINES if batch.is_streamed else JSON}
+        headers |= {"Cache-Control": "no-store", "Vary": "Accept"}
         tell_limit(begun.quota or await admission, headers)
-        return await (_streamed(request, begun, headers) if batch.is_streamed else _whole(begun, headers))
+        return await self.write(request, batch, begun, headers)
 
-    async def _read(self, request: web.Request, request_id: str, caller: Caller) -> Batch:
+    async def read(self, request: web.Request, request_id: str, caller: Caller) -> Batch:
+        """Return the batch that a request is; may raise HubError."""
         operations, is_atomic = read_batch(await body_of(request, self._parts.clock))
         keys = request.headers.getall("Idempotency-Key", ())
         return Batch(
             operations,
             caller,
-            self._version.name,
+            self.version.name,
             request_id,
             is_atomic=is_atomic,
             is_streamed=wants_lines(request.headers.get("Accept")),
             key=", ".join(keys) if keys else None,
             seconds=patience_of(request.headers.get("X-Request-Timeout")),
         )
+
+    async def write(
+        self, request: web.Request, batch: Batch, begun: Begun, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Answer with the results."""
+        headers["Content-Type"] = LINES if batch.is_streamed else JSON
+        return await (_streamed(request, begun, headers) if batch.is_streamed else _whole(begun, headers))
 
 
 def wants_lines(accept: str | None) -> bool:

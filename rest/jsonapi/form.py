@@ -1,17 +1,16 @@
 """Answers as JSON:API documents."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 
-from core.errors import Detail, HubError
+from core.errors import Detail
 from core.operations.results import Document, Page
 from rest.asked import NO_QUERY, Asked, Body
-from rest.jsonapi.errors import JSONAPI, VERSION, errors_document, in_header
+from rest.jsonapi.errors import VERSION, JsonApiErrors, in_header
 from rest.jsonapi.incoming import existing, pointer_of
 from rest.jsonapi.kinds import Kind
 from rest.jsonapi.query import PAGING, Wanted
@@ -19,13 +18,12 @@ from rest.jsonapi.query import PAGING, Wanted
 _NOTHING = Wanted(NO_QUERY, NO_QUERY)
 
 
-class JsonApi:
+class JsonApi(JsonApiErrors):
     """The form of one request's answer. Who reads the request says what it asks for, and what else the answer has.
 
     `wanted` is what the query asks for; `sent` the body, as a document or plain; `included` the related resources, by kind.
     """
 
-    media_type = JSONAPI
     paging = PAGING
 
     def __init__(self, kind: Kind, *, takes_body: bool, reads_documents: bool) -> None:
@@ -66,10 +64,6 @@ class JsonApi:
         shown = orjson.loads(body)
         return self._of_one(shown, asked) if "id" in shown else self._written({"meta": shown})
 
-    def error(self, error: HubError, request_id: str, now: datetime) -> bytes:
-        """Write a refusal, with where in the request each error belongs."""
-        return errors_document(error, request_id, now, self._source)
-
     def _of_one(self, fields: Mapping[str, Any], asked: Asked) -> bytes:
         return self._written({"links": _own_link(asked), "data": self._resource(fields)})
 
@@ -83,7 +77,8 @@ class JsonApi:
             document["included"] = self._included
         return orjson.dumps({"jsonapi": VERSION, **document})
 
-    def _source(self, detail: Detail) -> dict[str, str]:
+    def source(self, detail: Detail) -> dict[str, str]:
+        """Return where in the request, as this client has sent it, a detail belongs."""
         header = in_header(detail)
         if header is not None:
             return header

@@ -14,10 +14,15 @@ from rest.jsonapi.kinds import Kind, plain, shown
 ATTRIBUTES = "/data/attributes"
 RELATIONSHIPS = "/data/relationships"
 _NAMES = frozenset({"type", "id"})
+# What stands for the ids of resources that the same request makes, by type and local id.
+LocalIds = Mapping[tuple[str, str], Any]
+_NONE: LocalIds = {}
 
 
-def fields_of(document: Mapping[str, Any], kind: Kind, id: str | None) -> dict[str, Any]:
+def fields_of(document: Mapping[str, Any], kind: Kind, id: str | None, lids: LocalIds = _NONE) -> dict[str, Any]:
     """Return the plain fields of a document about the resource with `id`, or with None about a new one.
+
+    Relationships may name resources by `lids`.
 
     Raises HubError RESOURCE_CONFLICT for another type or id, FORBIDDEN where the client names a new one, and VALIDATION_ERROR with
     all else that is wrong.
@@ -36,7 +41,7 @@ def fields_of(document: Mapping[str, Any], kind: Kind, id: str | None) -> dict[s
     for name, value in _object(data, "relationships", wrong):
         place = f"{RELATIONSHIPS}/{_step(name)}"
         if name in kind.relationships:
-            fields[name] = _linkage(value, kind.relationships[name], place, wrong)
+            fields[name] = _linkage(value, kind.relationships[name], place, wrong, lids)
         else:
             wrong.append(Detail(place, "INVALID_FORMAT", f"{kind.type} have no such relationship"))
     if wrong:
@@ -104,18 +109,26 @@ def _object(data: Mapping[Any, Any], name: str, wrong: list[Detail]) -> Iterator
         wrong.append(Detail(f"/data/{name}", "INVALID_FORMAT", "Must be an object"))
 
 
-def _linkage(value: Any, type: str, place: str, wrong: list[Detail]) -> list[Any]:
+def _linkage(value: Any, type: str, place: str, wrong: list[Detail], lids: LocalIds) -> list[Any]:
     named = value.get("data") if isinstance(value, Mapping) else None
     if not isinstance(named, list):
         wrong.append(Detail(f"{place}/data", "INVALID_FORMAT", "Must be an array of resource identifiers"))
         return []
     ids: list[Any] = []
     for index, each in enumerate(named):  # pyright: ignore[reportUnknownArgumentType] - JSON
-        if isinstance(each, Mapping) and each.get("type") == type and isinstance(each.get("id"), str):
-            ids.append(each["id"])
+        id = _id_of(each, type, lids)
+        if id is not None:
+            ids.append(id)
         else:
             wrong.append(Detail(f"{place}/data/{index}", "INVALID_FORMAT", f'Must have the type "{type}" and an id'))
     return ids
+
+
+def _id_of(identifier: Any, type: str, lids: LocalIds) -> Any:
+    if not isinstance(identifier, Mapping) or identifier.get("type") != type:
+        return None
+    id, lid = identifier.get("id"), identifier.get("lid")
+    return id if isinstance(id, str) else lids.get((type, lid)) if isinstance(lid, str) else None
 
 
 def _step(name: str) -> str:

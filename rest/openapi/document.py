@@ -5,8 +5,9 @@ from typing import Any
 
 from core.auth.caller import ALL_SCOPES
 from core.operations.operation import Registry
+from rest.atomic.endpoint import PATH as OPERATIONS
 from rest.batch.batches import PATH as BATCH
-from rest.openapi.batch import batch_of
+from rest.openapi.batch import atomic_of, batch_of
 from rest.openapi.headers import ANSWERED, SENT
 from rest.openapi.others import OTHERS
 from rest.openapi.parameters import body_of, codes_in, parameters_of
@@ -51,6 +52,7 @@ def document(registry: Registry, versions: Sequence[Version]) -> dict[str, Any]:
             )
         if version.has_batch:
             paths[f"{version.prefix}{BATCH}"] = batch_of(version, schemas)
+            paths[f"{version.prefix}{OPERATIONS}"] = atomic_of(version)
     paths |= OTHERS
     return {
         "openapi": OPENAPI,

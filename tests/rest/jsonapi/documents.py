@@ -11,7 +11,7 @@ from tests.rest.server import Answer, RestServer
 
 MEDIA = "application/vnd.api+json"
 _SCHEMA = orjson.loads(Path(__file__).with_name("answers.schema.json").read_bytes())
-_CHECKER = jsonschema.Draft202012Validator(_SCHEMA, format_checker=jsonschema.FormatChecker())
+CHECKER = jsonschema.Draft202012Validator(_SCHEMA, format_checker=jsonschema.FormatChecker())
 
 
 def document(answer: Answer, status: int) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def document(answer: Answer, status: int) -> dict[str, Any]:
     assert answer.headers["Content-Type"] == MEDIA
     assert "Accept" in answer.headers["Vary"].split(", ")
     made = orjson.loads(answer.body)
-    _CHECKER.validate(made)
+    CHECKER.validate(made)
     assert made["jsonapi"]["version"] == "1.1"
     assert ("errors" in made) == (status >= 400)
     _check_linkage(made)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import signal
+from functools import partial
 from typing import Any, NoReturn
 
 import structlog
@@ -27,8 +28,7 @@ async def run(settings: Settings, arguments: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.put_nowait, "")
-    loop.add_signal_handler(signal.SIGHUP, _hang_up, Terminal(), ending)
-    take_hangups()
+    take_hangups(Terminal(), _go_on, partial(ending.put_nowait, ""))
     process = Process(SystemClock())
     hub = Hub(settings, process.clock, ending.put_nowait, pauses=process.pauses)
     starting = asyncio.create_task(hub.start())
@@ -67,16 +67,8 @@ def with_workers(settings: Settings, count: int) -> NoReturn:
     become_parent(plan, sockets)
 
 
-def _hang_up(terminal: Terminal, ending: asyncio.Queue[str]) -> None:
-    """Go with the terminal; without one there is nothing to replace this process by, so it goes on."""
-    if terminal.is_gone:
-        # The kernel says it, and a shell says it again: that is not somebody who is in a hurry.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
-        ending.put_nowait("")
-    else:
-        structlog.get_logger().warning(
-            "hangup_ignored", reason="one process cannot replace itself: serve --workers does"
-        )
+def _go_on() -> None:
+    structlog.get_logger().warning("hangup_ignored", reason="one process cannot replace itself: serve --workers does")
 
 
 async def _abandon(task: asyncio.Task[Any]) -> None:

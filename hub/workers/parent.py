@@ -51,7 +51,6 @@ class Parent:
             Place(number, [socket.socket(fileno=each) for each in held]) for number, held in enumerate(plan.sockets)
         ]
         self._calls = RollCall(self._places)
-        self._terminal = Terminal()
         self._tasks: set[asyncio.Task[None]] = set()
         self._over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._roll_wanted = asyncio.Event()
@@ -66,8 +65,7 @@ class Parent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        take_hangups()
+        take_hangups(Terminal(), self._roll, self._go)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         try:
             return await self._over
@@ -235,14 +233,14 @@ class Parent:
             self._has_welcomed = True
             say(welcome(str(ready["url"]), ready["key_file"]))
 
-    def _hang_up(self) -> None:
-        if self._terminal.is_gone:
-            # The kernel says it, and a shell says it again: that is not somebody who is in a hurry.
-            if not self._is_stopping:
-                self._end()
-        elif not self._is_stopping:
+    def _roll(self) -> None:
+        if not self._is_stopping:
             self._log.info("rolling_restart_wanted")
             self._roll_wanted.set()
+
+    def _go(self) -> None:
+        if not self._is_stopping:
+            self._end()
 
     def _end(self) -> None:
         """Drain all; told again, end at once."""

@@ -146,15 +146,19 @@ async def test_sighup_of_one_process_is_said_and_does_nothing(urls: EngineUrls, 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 async def test_hub_goes_with_its_terminal(workers: tuple[str, ...], urls: EngineUrls, hubs: HubProcesses):
-    """A closed window leaves no hub behind that holds the port; told twice, as by kernel and shell, it drains all the same."""
+    """A closed window leaves no hub behind that holds the port; told again, as by kernel and shell, it drains all the same."""
     controller, terminal = pty.openpty()
     name = os.ttyname(terminal)
     shell = ("/bin/sh", "-c", f'exec "$@" <{name}', "sh", *COMMAND[:6], *workers)
     hub = await hubs.start(urls=urls, command=shell)
     os.close(terminal)
     os.close(controller)
-    hang_up(hub)
-    await eventually(lambda: not hub.running, what="it has ended")
+
+    def has_ended() -> bool:
+        hang_up(hub)  # at any moment of its end
+        return not hub.running
+
+    await eventually(has_ended, within=20, what="it has ended")
     assert hub.exit_code == 0
 
 

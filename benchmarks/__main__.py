@@ -16,6 +16,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks import (
+    batch,
     compressed,
     endurance,
     fanout,
@@ -45,6 +46,7 @@ WORKLOADS: Mapping[str, Workload] = {
     "rooms": fanout.measure_rooms,
     "idle": fanout.measure_idle,
     "rest": rest.measure,
+    "batch": batch.measure,
     "storm": storm.measure,
     "compressed": compressed.measure,
     "inbound": inbound.measure,

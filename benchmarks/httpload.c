@@ -20,7 +20,7 @@ struct connection {
     int fd;
     int64_t sent_ns;
     size_t length;
-    char answer[64 * 1024];
+    char answer[256 * 1024];
 };
 
 static char requests_text[256 * 1024];
@@ -62,7 +62,7 @@ static int receive(struct connection *connection) {
     size_t room = sizeof connection->answer - 1 - connection->length;
     ssize_t length = recv(connection->fd, connection->answer + connection->length, room, 0);
     if (length < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
-    if (length <= 0) die("the server ended a connection, or its answer is over 64 KiB");
+    if (length <= 0) die("the server ended a connection, or its answer is over 256 KiB");
     connection->length += (size_t)length;
     connection->answer[connection->length] = '\0';
     char *end = strstr(connection->answer, "\r\n\r\n");

@@ -38,6 +38,7 @@ def test_quick_run_measures_everything_and_leaves_the_readme():
         "the hub: API key",
         "compressed, 50/s",
         "creates alone",
+        "atomic batches of 100",
         "`serve --workers 2`",
         "2 read nothing",
         "log channel",

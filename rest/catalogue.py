@@ -26,7 +26,7 @@ class Errors(Published):
         self._json = Text(orjson.dumps(listed), "application/json", _VARY)
         self._page = Text(_page().encode(), "text/html; charset=utf-8", _VARY | _SEALED)
 
-    def choose(self, request: web.Request) -> Text:
+    async def choose(self, request: web.Request) -> Text:
         """Return the page to who names HTML, as browsers do, else JSON."""
         query_of(request, frozenset())
         return self._page if "text/html" in request.headers.get("Accept", "").lower() else self._json

@@ -13,7 +13,7 @@ from rest.endpoints import Endpoint
 class Published(Endpoint):
     """Answers GET and HEAD with a Text; subclasses choose which by `choose`, and may raise."""
 
-    def choose(self, request: web.Request) -> Text:
+    async def choose(self, request: web.Request) -> Text:
         """Return the text that `request` asks for."""
         raise NotImplementedError
 
@@ -21,5 +21,5 @@ class Published(Endpoint):
         """Answer with the text, or 304 where the client has it."""
         if request.method not in ("GET", "HEAD"):
             raise HubError("METHOD_NOT_ALLOWED", headers={"Allow": "GET, HEAD"})
-        status, said, body = await self.choose(request).answer(request.headers)
+        status, said, body = await (await self.choose(request)).answer(request.headers)
         return web.Response(status=status, body=body, headers={**headers, "Access-Control-Allow-Origin": "*", **said})

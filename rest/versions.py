@@ -35,7 +35,7 @@ class Versions(Published):
         }
         self._text = Text(orjson.dumps(matrix), JSON, cache=f"public, max-age={KEPT_SECONDS}")
 
-    def choose(self, request: web.Request) -> Text:
+    async def choose(self, request: web.Request) -> Text:
         """Return the matrix."""
         return self._text
 

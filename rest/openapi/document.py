@@ -1,6 +1,7 @@
 """The document: one path after the other, in the order of versions and routes, from what is declared."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from core.auth.caller import ALL_SCOPES
@@ -9,10 +10,12 @@ from rest.atomic.endpoint import PATH as OPERATIONS
 from rest.batch.batches import PATH as BATCH
 from rest.openapi.batch import atomic_of, batch_of
 from rest.openapi.headers import ANSWERED, SENT
+from rest.openapi.jsonapi import ERRORS, ERRORS_NAME
 from rest.openapi.others import OTHERS
 from rest.openapi.parameters import body_of, codes_in, parameters_of
 from rest.openapi.refusals import answers_by_status, codes_of, refusals
 from rest.openapi.schemas import Schemas
+from rest.openapi.sharing import share
 from rest.openapi.successes import answers_of, operation_id
 from rest.routes import Bound, Version
 
@@ -43,6 +46,7 @@ def document(registry: Registry, versions: Sequence[Version]) -> dict[str, Any]:
     Raises LookupError where a route or an operation lacks what is to be said of it.
     """
     schemas = Schemas()
+    schemas.keep(ERRORS_NAME, ERRORS)
     paths: dict[str, Any] = {}
     for version in versions:
         for route in version.routes:
@@ -53,7 +57,15 @@ def document(registry: Registry, versions: Sequence[Version]) -> dict[str, Any]:
         if version.has_batch:
             paths[f"{version.prefix}{BATCH}"] = batch_of(version, schemas)
             paths[f"{version.prefix}{OPERATIONS}"] = atomic_of(version)
-    paths |= OTHERS
+    paths |= deepcopy(OTHERS)
+    components = {
+        "schemas": schemas.all(),
+        "responses": answers_by_status(),
+        "parameters": {**SENT},
+        "headers": ANSWERED,
+        "securitySchemes": _security(),
+    }
+    share(paths, components)
     return {
         "openapi": OPENAPI,
         "info": {
@@ -65,13 +77,7 @@ def document(registry: Registry, versions: Sequence[Version]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": _tags(paths),
         "paths": paths,
-        "components": {
-            "schemas": schemas.all(),
-            "responses": answers_by_status(),
-            "parameters": SENT,
-            "headers": ANSWERED,
-            "securitySchemes": _security(),
-        },
+        "components": components,
     }
 
 

@@ -1,7 +1,7 @@
 """`GET /openapi.json`: the document as OpenAPI 3.1, or with `?version=3.0` as 3.0. Made once."""
 
-from collections.abc import Sequence
-from functools import cached_property
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -34,18 +34,26 @@ class OpenApi(Published):
         super().__init__(parts)
         self._registry = registry
         self._versions = versions
+        self._texts: Mapping[str, Text] = {}
+        self._making = asyncio.Lock()
 
-    @cached_property
-    def _texts(self) -> dict[str, Text]:
-        """Made when it is first asked for: it takes longer than all else of a start."""
-        made = documents(self._registry, self._versions)
-        return {name: Text(orjson.dumps(each), "application/json") for name, each in made.items()}
-
-    def choose(self, request: web.Request) -> Text:
+    async def choose(self, request: web.Request) -> Text:
         """Return the document that the query names."""
         wanted = query_of(request, _QUERY).get("version", "3.1")
-        found = self._texts.get(wanted)
+        texts = await self._made()
+        found = texts.get(wanted)
         if found is None:
-            message = f"There are {' and '.join(self._texts)}"
+            message = f"There are {' and '.join(texts)}"
             raise HubError("VALIDATION_ERROR", details=[Detail("version", "INVALID_FORMAT", message)])
         return found
+
+    async def _made(self) -> Mapping[str, Text]:
+        """Return the texts; they are made when first asked for, once, in a thread: a third of a second."""
+        if not self._texts:
+            async with self._making:
+                self._texts = self._texts or await asyncio.to_thread(self._make)
+        return self._texts
+
+    def _make(self) -> Mapping[str, Text]:
+        made = documents(self._registry, self._versions)
+        return {name: Text(orjson.dumps(each), "application/json") for name, each in made.items()}

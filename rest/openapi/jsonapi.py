@@ -15,6 +15,8 @@ _TEXT: Schema = {"type": "string"}
 _META: Schema = {"type": "object"}
 _LINKS: Schema = {"type": "object", "additionalProperties": {"type": "string", "format": "uri-reference"}}
 _JSONAPI: Schema = {"type": "object", "required": ["version"], "properties": {"version": _TEXT}}
+# What components/schemas calls the next.
+ERRORS_NAME = "JsonApiErrors"
 ERRORS: Schema = {
     "type": "object",
     "required": ["jsonapi", "errors"],
@@ -58,7 +60,8 @@ def sent_content(bound: Bound, model: type[BaseModel], without: frozenset[str], 
     if related is not None:
         data["properties"]["relationships"] = related
     schema: Schema = {"type": "object", "required": ["data"], "properties": {"data": data}}
-    return {"schema": schema, "examples": {"example": {"value": {"data": _example(bound, example_of(model), has_id)}}}}
+    kept = schemas.keep(f"{model.__name__}{'WithId' if has_id else ''}Document", schema)
+    return {"schema": kept, "examples": {"example": {"value": {"data": _example(bound, example_of(model), has_id)}}}}
 
 
 def answered_content(bound: Bound, version: Version, schemas: Schemas, *, is_page: bool) -> dict[str, Any]:
@@ -84,7 +87,8 @@ def answered_content(bound: Bound, version: Version, schemas: Schemas, *, is_pag
         "properties": properties,
         "additionalProperties": False,
     }
-    return {"schema": schema, "examples": {"example": {"value": {"jsonapi": VERSION, **named}}}}
+    kept = schemas.keep(f"{model.__name__}{'Page' if is_page else ''}Document", schema)
+    return {"schema": kept, "examples": {"example": {"value": {"jsonapi": VERSION, **named}}}}
 
 
 def _resource(bound: Bound, model: type[BaseModel], schemas: Schemas) -> Schema:

@@ -11,7 +11,7 @@ def as_3_0(document: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in document.items() if key not in ("webhooks", "jsonSchemaDialect")}
     components = {**kept["components"]}
     components["schemas"] = {name: _schema(each) for name, each in components["schemas"].items()}
-    for part in ("responses", "parameters", "headers"):
+    for part in ("responses", "parameters", "requestBodies", "headers"):
         components[part] = _part(components[part])
     return {**kept, "openapi": VERSION, "info": info, "paths": _part(kept["paths"]), "components": components}
 

@@ -115,7 +115,10 @@ def _answer(status: int) -> dict[str, Any]:
                 },
                 "example": _written_by(PLAIN, kinds[0].code),
             },
-            JSONAPI: {"schema": jsonapi.ERRORS, "example": _written_by(JsonApiErrors(), kinds[0].code)},
+            JSONAPI: {
+                "schema": {"$ref": REF.format(model=jsonapi.ERRORS_NAME)},
+                "example": _written_by(JsonApiErrors(), kinds[0].code),
+            },
             PROBLEM: {
                 "schema": {"$ref": REF.format(model="Problem")},
                 "example": _written_by(PROBLEMS, kinds[0].code),

@@ -96,7 +96,7 @@ def _schema(bound: Bound, success: Success, schemas: Schemas) -> Schema:
     model = bound.operation.shows
     assert model is not None  # noqa: S101 - example_of_answer has looked
     one = schemas.some_of(model) if "fields" in bound.route.query else schemas.shown(model)
-    return page_of(one) if success.body == "page" else one
+    return schemas.keep(f"{model.__name__}Page", page_of(one)) if success.body == "page" else one
 
 
 def _links(bound: Bound, version: Version) -> dict[str, Any]:

@@ -18,11 +18,13 @@ def before_load_schema(_context: Any, raw_schema: dict[str, Any]) -> None:
     media = os.environ.get(MEDIA)
     if media is None:
         return
-    for methods in raw_schema["paths"].values():
-        for operation in methods.values():
-            content = operation.get("requestBody", {}).get("content", {})
-            if media in content:
-                operation["requestBody"]["content"] = {media: content[media]}
+    own = [
+        operation.get("requestBody", {}) for methods in raw_schema["paths"].values() for operation in methods.values()
+    ]
+    for body in (*own, *raw_schema["components"]["requestBodies"].values()):
+        content = body.get("content", {})
+        if media in content:
+            body["content"] = {media: content[media]}
 
 
 @schemathesis.hook

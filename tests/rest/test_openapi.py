@@ -1,5 +1,6 @@
 """The OpenAPI documents: standard, whole, stable, and what `/openapi.json` and the command give; their examples are run."""
 
+import asyncio
 import subprocess
 import sys
 from dataclasses import replace
@@ -77,7 +78,8 @@ def test_deprecated_is_what_has_a_sunset(both: dict[str, dict[str, Any]]) -> Non
 
 def test_every_code_of_the_catalogue_stands_at_its_status(both: dict[str, dict[str, Any]]) -> None:
     """Answers name the codes of their status; an operation refers to those that it can have."""
-    responses = both["3.1"]["components"]["responses"].values()
+    components = both["3.1"]["components"]["responses"].items()
+    responses = [each for name, each in components if "." not in name]  # the others are answers that operations share
     named = {
         code
         for response in responses
@@ -104,6 +106,44 @@ def test_documents_are_the_same_each_time(both: dict[str, dict[str, Any]]) -> No
     assert orjson.dumps(documents(Registry.of(operations().values()), VERSIONS)) == orjson.dumps(both)
 
 
+@pytest.mark.parametrize("version", ["3.1", "3.0"])
+def test_what_is_said_more_than_once_is_a_component(both: dict[str, dict[str, Any]], version: str) -> None:
+    """Versions share what is equal in them; JSON:API's documents are schemas with names."""
+    document = both[version]
+    bodies = [document["paths"][f"/{name}/agents"]["post"]["requestBody"] for name in (each.name for each in VERSIONS)]
+    assert bodies == [{"$ref": "#/components/requestBodies/agents.create"}] * len(VERSIONS)
+    content = referred(document, bodies[0])["content"]["application/vnd.api+json"]
+    assert content["schema"]["$ref"].startswith("#/components/schemas/")
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for answer in operation["responses"].values():
+                for each in referred(document, answer).get("content", {}).values():
+                    assert set(each["schema"]) & {"$ref", "anyOf", "allOf", "type"}
+                    assert "attributes" not in str(each["schema"])
+    parameters = [str(each) for each in document["components"]["parameters"].values()]
+    assert len(parameters) == len(set(parameters))
+    for each in document["paths"]["/v2/agents"]["get"]["parameters"]:
+        assert "$ref" in each
+    assert len(orjson.dumps(document)) < 320_000
+
+
+async def test_document_that_is_made_holds_nobody(rest: RestServer) -> None:
+    """Who asks at once gets the same, and the loop runs on while a thread makes it."""
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    turning = asyncio.create_task(turn())
+    answers = await asyncio.gather(*(rest.call("GET", "/openapi.json") for _ in range(3)))
+    turning.cancel()
+    assert len({answer.body for answer in answers}) == 1
+    assert turns > 100
+
+
 async def test_documents_are_served_to_anybody(rest: RestServer, both: dict[str, dict[str, Any]]) -> None:
     """3.1 unless 3.0 is asked for; kept by the ETag; another version or name is refused."""
     for query, version in (("", "3.1"), ("?version=3.1", "3.1"), ("?version=3.0", "3.0")):
@@ -124,6 +164,14 @@ def test_command_prints_the_document(both: dict[str, dict[str, Any]], version: s
     assert orjson.loads(done.stdout) == orjson.loads(orjson.dumps(both[version]))
 
 
+def referred(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of a document, or that which it refers to."""
+    if "$ref" not in part:
+        return part
+    _, _, kind, name = part["$ref"].split("/")
+    return document["components"][kind][name]
+
+
 KNOWN = {f"/{version.name}" for version in VERSIONS}
 
 
@@ -140,7 +188,7 @@ class Examples:
         """Send the example of an operation; its answer is the one that stands beside it."""
         operation = self._document["paths"][path][method]
         kind = path.split("/")[2] if path.startswith("/v") and "{" in path else ""
-        taken = operation.get("requestBody", {}).get("content", {})
+        taken = self._whole(operation.get("requestBody", {})).get("content", {})
         media = self._media if not taken or self._media in taken else next(iter(taken))
         sent = taken[media]["examples"]["example"]["value"] if taken else None
         if sent is not None and "id" in sent.get("data", ()):
@@ -152,6 +200,7 @@ class Examples:
         }
         answer = await self._rest.call(method.upper(), path.replace("{id}", self.ids.get(kind, "")), sent, **headers)
         status, described = next(iter(operation["responses"].items()))
+        described = self._whole(described)
         assert answer.status == int(status), (path, method, answer)
         assert described["headers"].keys() >= {"X-Request-Id"}
         if "content" not in described:
@@ -168,8 +217,11 @@ class Examples:
             self.ids[path.split("/")[2]] = made["id"]
 
     def _headers_of(self, operation: dict[str, Any]) -> list[tuple[str, str]]:
-        given = (each["$ref"].rpartition("/")[2] for each in operation.get("parameters", ()) if "$ref" in each)
-        return [(name, str(self._document["components"]["parameters"][name]["example"])) for name in given]
+        given = (self._whole(each) for each in operation.get("parameters", ()))
+        return [(each["name"], str(each["example"])) for each in given if each["in"] == "header"]
+
+    def _whole(self, part: dict[str, Any]) -> dict[str, Any]:
+        return referred(self._document, part)
 
 
 def _is_like(example: Any, answer: Any, where: Any) -> None:

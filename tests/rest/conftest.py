@@ -20,3 +20,9 @@ async def rest(database_url: str, clock: ManualClock) -> AsyncIterator[RestServe
 async def key(organisation: Organisation) -> str:
     """A key with all scopes."""
     return await organisation.key()
+
+
+@pytest.fixture(params=[False, True], ids=["one by one", "atomic"])
+def atomic(request: pytest.FixtureRequest) -> bool:
+    """Whether the batch is atomic: what is asked of both."""
+    return request.param

@@ -16,6 +16,7 @@ from rest.batch.operations import Batch
 from rest.batch.reading import read_batch
 from rest.endpoints import ADMISSION, Endpoint, Parts
 from rest.forms import JSON
+from rest.jsonapi.errors import JSONAPI
 from rest.limits import tell_limit
 from rest.patience import patience_of
 from rest.requests import body_of, query_of
@@ -59,6 +60,11 @@ class BatchEndpoint(Endpoint):
 
     async def read(self, request: web.Request, request_id: str, caller: Caller) -> Batch:
         """Return the batch that a request is; may raise HubError."""
+        if request.content_type == JSONAPI:
+            # It would be read as plain, which is not what its sender means.
+            raise HubError(
+                "UNSUPPORTED_MEDIA_TYPE", "A batch is application/json; JSON:API has POST /operations for it"
+            )
         operations, is_atomic = read_batch(await body_of(request, self._parts.clock))
         keys = request.headers.getall("Idempotency-Key", ())
         return Batch(

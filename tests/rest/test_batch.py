@@ -197,6 +197,9 @@ class TestWhole:
         assert (await rest.call("OPTIONS", BATCH)).headers["Allow"] == "OPTIONS, POST"
         text = {"Content-Type": "text/plain"}
         (await rest.call("POST", BATCH, key, body=body, headers=text)).error(415, "UNSUPPORTED_MEDIA_TYPE")
+        for media in ("application/vnd.api+json", 'Application/vnd.api+json; ext="https://jsonapi.org/ext/atomic"'):
+            refused = await rest.call("POST", BATCH, key, body=body, headers={"Content-Type": media})
+            assert (refused.status, orjson.loads(refused.body)["errors"][0]["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
         (await rest.call("POST", f"{BATCH}?atomic=true", key, body=body)).error(400, "UNKNOWN_PARAMETER")
         for name, value in (("Idempotency-Key", "a b"), ("X-Request-Timeout", "0")):
             answer = await rest.call("POST", BATCH, key, body=body, headers={name: value})

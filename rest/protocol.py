@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
 
 from core.errors import HubError
@@ -31,7 +31,7 @@ class RestProtocol(web.RequestHandler):
     While the node is not `ready`, an answer is the last of its connection, so that its client goes where it is served.
     """
 
-    __slots__ = ("_errors", "_hub_log", "_ready", "_request_ids")
+    __slots__ = ("_answered", "_errors", "_hub_log", "_ready", "_request_ids")
 
     def __init__(
         self,
@@ -44,6 +44,8 @@ class RestProtocol(web.RequestHandler):
     ) -> None:
         # Bodies are unpacked by who reads them (rest/requests.py).
         super().__init__(server, auto_decompress=False, **options)
+        # The body of the request that was answered last: what is left of it is still to come.
+        self._answered: StreamReader | None = None
         self._ready = ready
         self._errors = errors
         self._request_ids = request_ids
@@ -89,7 +91,10 @@ class RestProtocol(web.RequestHandler):
         messages, current = self._messages, self._current_request
         if not messages or getattr(messages[-1][0], "exc", None) is None:
             return
-        payload = messages[-2][1] if len(messages) > 1 else None if current is None else current.content
+        # aiohttp may tell of one break several times.
+        whole = [payload for message, payload in messages if getattr(message, "exc", None) is None]
+        # Without a current request the connection may wait for the rest of a body that nobody wants: for 10 s, to no end.
+        payload = whole[-1] if whole else self._answered if current is None else current.content
         if payload is not None and not payload.is_eof() and payload.exception() is None:
             payload.set_exception(web.RequestPayloadError("what came is no HTTP"))
 
@@ -108,6 +113,7 @@ class RestProtocol(web.RequestHandler):
             allow = {"Allow": resp.headers["Allow"]} if "Allow" in resp.headers else {}
             form = spoken_of(request.headers).errors
             resp = self._errors.response(error, self._request_ids.of(request), {**SAFE, **allow}, form)
+        self._answered = request.content
         if not self._ready() and not resp.prepared:
             resp.force_close()
         return await super().finish_response(request, resp, start_time)

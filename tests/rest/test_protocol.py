@@ -1,5 +1,6 @@
 """What aiohttp refuses by itself has the error object too, and other doors beside this one are left alone."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,6 +8,9 @@ from aiohttp import web
 
 from tests.harness.clock import ManualClock
 from tests.rest.server import RestServer, head, operations, read_answer, serve
+
+# So long aiohttp waits for the rest of a body that nobody has read.
+LINGERING_SECONDS = 10
 
 
 async def _socket(request: web.Request) -> web.StreamResponse:
@@ -109,3 +113,24 @@ async def test_failure_of_another_door_is_told_without_detail(
     assert answer.headers["X-Request-Id"] == "abc"
     assert "abc" in capsys.readouterr().out
     (await shared.call("GET", "/late")).error(504, "TIMEOUT")
+
+
+async def test_body_that_breaks_after_its_refusal_ends_the_connection(rest: RestServer) -> None:
+    """At once: the rest of it is waited for in vain."""
+    loop = asyncio.get_running_loop()
+    async with rest.connection() as (reader, writer):
+        writer.write(b"POST /v2/agents HTTP/1.1\r\nHost: hub\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
+        (await read_answer(reader)).error(401, "AUTHENTICATION_REQUIRED")
+        began = loop.time()
+        writer.write(b"lo\r\nno size\r\n")
+        await reader.read()
+    assert loop.time() - began < LINGERING_SECONDS
+
+
+async def test_body_that_goes_on_after_its_refusal_is_read_to_its_end(rest: RestServer) -> None:
+    """And the connection serves the next request."""
+    async with rest.connection() as (reader, writer):
+        writer.write(b"POST /v2/agents HTTP/1.1\r\nHost: hub\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
+        (await read_answer(reader)).error(401, "AUTHENTICATION_REQUIRED")
+        writer.write(b"lo\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: hub\r\n\r\n")
+        assert (await read_answer(reader)).status == 200

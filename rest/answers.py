@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from hashlib import sha256
 
 from core.content.validators import http_date, tag_of
 from core.operations.results import Deleted, Document, Made, Page, Shown
@@ -23,7 +24,7 @@ Render = Callable[[Asked, Outcome, dict[str, str]], Answer]
 def resource(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     """Answer a Document with 200, or with 304 where the client has it (rest/conditions.py)."""
     document = _document(outcome)
-    if is_held(asked, headers, etag(document.version, asked.form.variant), _dated(asked, document, headers)):
+    if is_held(asked, headers, etag(document.version, _variant(asked)), _dated(asked, document, headers)):
         return Answer(304, headers)
     headers["Content-Type"] = asked.form.media_type
     return Answer(200, headers, asked.form.document(document, asked))
@@ -89,6 +90,15 @@ def page(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
         return Answer(304, headers)
     headers["Content-Type"] = asked.form.media_type
     return Answer(200, headers, body)
+
+
+def _variant(asked: Asked) -> str:
+    """Return what tells this representation from others of its version: the form, and the fields that were asked for."""
+    fields = next((value for name, value in asked.query.items() if name.startswith("fields")), None)
+    if fields is None:
+        return asked.form.variant
+    named = ",".join(sorted({each.strip() for each in fields.split(",")}))
+    return f"fields.{sha256(named.encode()).hexdigest()[:12]}"
 
 
 def _document(outcome: Outcome) -> Document:

@@ -28,6 +28,9 @@ LIST_QUERY = frozenset(
 )
 
 
+ONE_QUERY = frozenset({"fields", "fields["})
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method of one path, below the version's prefix."""
@@ -159,6 +162,12 @@ def of_nothing(_asked: Asked) -> Mapping[str, Any]:
     return {}
 
 
+def _look_of(kind: str) -> Shape:
+    """Return the shape of a look at one: `id` and the query, which may name fields."""
+    of_list = list_input_of(kind)
+    return lambda asked: {**of_list(asked), "id": _id_of(asked)}
+
+
 def _id_of(asked: Asked) -> str:
     named = asked.params["id"]
     # Control characters, and bytes that are no UTF-8, name nothing; they could not even be written into the audit.
@@ -173,7 +182,7 @@ def routes_of(kind: str) -> tuple[Route, ...]:
     return (
         Route("GET", all_, f"{kind}.list", list_input_of(kind), answers.page, query=LIST_QUERY),
         Route("POST", all_, f"{kind}.create", of_body, answers.created, takes_body=True),
-        Route("GET", one, f"{kind}.get", of_id, answers.resource),
+        Route("GET", one, f"{kind}.get", _look_of(kind), answers.resource, query=ONE_QUERY),
         Route("PUT", one, f"{kind}.replace", of_id_match_and_body, answers.changed, takes_body=True),
         Route("PATCH", one, f"{kind}.update", of_id_match_and_body, answers.changed, takes_body=True),
         Route("DELETE", one, f"{kind}.delete", of_id_and_match, answers.gone),

@@ -20,11 +20,12 @@ from core.operations.context import Context
 from core.operations.operation import Operation
 from core.operations.results import Deleted, Document, Page
 from core.operations.validation import validated
+from handlers.lists.selection import selected, selection_of
 from handlers.lists.turns import Turns
 from handlers.resources.etag import matches
 from handlers.resources.listing import Listing
 from handlers.resources.merge import merge_patch
-from handlers.resources.models import Body, ChangeInput, DeleteInput, GetInput, ListInput
+from handlers.resources.models import Body, ChangeInput, DeleteInput, ListInput, LookInput
 from handlers.resources.search import searchable
 from handlers.resources.shown import change, shown
 from handlers.resources.store import MOST_DOCUMENT_BYTES, ResourceStore, Row
@@ -45,7 +46,8 @@ class Resource(ABC, Generic[BodyType]):
 
     def __init__(self) -> None:
         self._store = ResourceStore(self.kind)
-        self._listing = Listing(self.kind, OWN_FIELDS | self.body.model_fields.keys())
+        self._names = OWN_FIELDS | self.body.model_fields.keys()
+        self._listing = Listing(self.kind, self._names)
         self._searches = Turns()
 
     def operations(self) -> list[Operation]:
@@ -69,7 +71,7 @@ class Resource(ABC, Generic[BodyType]):
         return [
             Operation(f"{kind}.list", read, "read", ListInput, Page, self.list),
             Operation(f"{kind}.create", write, "write", body, Document, self.create),
-            Operation(f"{kind}.get", read, "read", GetInput, Document, self.get),
+            Operation(f"{kind}.get", read, "read", LookInput, Document, self.get),
             Operation(f"{kind}.replace", write, "write", ChangeInput, Document, self.replace, repeatable=True),
             Operation(f"{kind}.update", write, "write", ChangeInput, Document, self.update),
             Operation(f"{kind}.delete", write, "write", DeleteInput, Deleted, self.delete, repeatable=True),
@@ -90,12 +92,16 @@ class Resource(ABC, Generic[BodyType]):
         async with self._searches.taken(ctx.caller.org_id):
             return await self._listing.list(ctx.db, wanted, ctx.caller.resource_ids)
 
-    async def get(self, ctx: Context, wanted: GetInput) -> Document:
-        """Get one resource."""
+    async def get(self, ctx: Context, wanted: LookInput) -> Document:
+        """Get one resource, or some fields of it."""
+        tree = None if wanted.fields is None else selection_of(wanted.fields, self._names)
         found = await self._store.find(ctx, self._permitted(ctx, wanted.id))
         if found is None:
             self._missing()
-        return found
+        if tree is None:
+            return found
+        (body,) = await selected([found.body], tree)
+        return replace(found, body=body)
 
     async def create(self, ctx: Context, new: BodyType) -> Document:
         """Create a resource."""

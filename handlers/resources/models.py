@@ -58,6 +58,12 @@ class GetInput(BaseModel):
     id: str
 
 
+class LookInput(GetInput):
+    """One resource by its id, all of it or some `fields`."""
+
+    fields: Names | None = None
+
+
 class DeleteInput(GetInput):
     """One resource to remove; `if_match` is the raw If-Match value that must name its version."""
 

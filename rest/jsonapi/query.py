@@ -26,7 +26,7 @@ _PAGES: Mapping[str, str] = {
     "page[limit]": "limit",
 }
 _BETWEEN = frozenset({"page[after]", "page[before]", "page[limit]"})
-_NOT_FILTERS = frozenset({*_PAGES.values(), "sort", "fields"})
+_NOT_FILTERS = frozenset({*_PAGES.values(), "sort", "fields", "fields["})
 _FILTER = re.compile(r"filter\[([^\[\]]+)\](\[[^\[\]]+\])?")
 _FIELDS = re.compile(r"fields\[([^\[\]]+)\]")
 

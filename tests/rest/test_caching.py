@@ -142,3 +142,36 @@ async def test_if_match_takes_the_tag_of_any_coding(rest: RestServer, key: str, 
     wrong = await rest.call(method, one, key, body=body, headers={"If-Match": '"2.zstd"'})
     wrong.error(412, "PRECONDITION_FAILED")
     assert (await rest.call(method, one, key, body=body, headers={"If-Match": tag})).status in (200, 204)
+
+
+@pytest.mark.parametrize("name", ["fields", "fields[agents]"])
+async def test_some_fields_of_one_have_a_tag_of_their_own(rest: RestServer, key: str, name: str) -> None:
+    """It holds for the same fields, changes with the version, and a change can be made on it."""
+    one = await _made(rest, key, {"name": "A", "metadata": {"team": "support", "x": 1}})
+    whole = await rest.call("GET", one, key)
+    some = await rest.call("GET", f"{one}?{name}=name,metadata.team", key)
+    assert some.json() == {"id": whole.json()["id"], "name": "A", "metadata": {"team": "support"}}
+    assert some.headers["Last-Modified"] == whole.headers["Last-Modified"]
+    other = await rest.call("GET", f"{one}?{name}=name", key)
+    tags = [each.headers["ETag"] for each in (whole, some, other)]
+    assert len(set(tags)) == 3
+    asked = f"{one}?{name}=metadata.team,name"
+    assert (await rest.call("GET", asked, key, headers={"If-None-Match": tags[1]})).status == 304
+    assert (await rest.call("GET", asked, key, headers={"If-None-Match": tags[0]})).status == 200
+    changed = await rest.call("PATCH", one, key, body={"name": "B"}, headers={"If-Match": tags[1]})
+    assert changed.status == 200
+    assert (await rest.call("GET", asked, key, headers={"If-None-Match": tags[1]})).status == 200
+
+
+async def test_fields_that_one_has_not_are_refused(rest: RestServer, key: str) -> None:
+    """As in lists; and a resource has nothing to filter or sort by."""
+    one = await _made(rest, key)
+    for query in ("fields=colour", "fields[twins]=name", "sort=name", "filter[name]=A"):
+        (await rest.call("GET", f"{one}?{query}", key)).error(400, "UNKNOWN_PARAMETER")
+    documents = {"Accept": "application/vnd.api+json"}
+    for query in ("filter[name]=A", "sort=name", "fields=name"):
+        assert (await rest.call("GET", f"{one}?{query}", key, headers=documents)).status == 400
+    (await rest.call("GET", f"{one}?fields=name&fields[agents]=name", key)).error(400, "BAD_REQUEST")
+    listed = await rest.call("GET", f"{one}?fields[agents]=name", key, headers=documents)
+    assert listed.status == 200
+    assert b'"attributes":{"name":"A"}' in listed.body

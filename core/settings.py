@@ -138,7 +138,10 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(None, description="Private key (PEM) of HUB_TLS_CERT.")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (),
-        description="Comma-separated networks of proxies whose X-Forwarded-Proto is believed; with any, plain HTTP ends.",
+        description=(
+            "Comma-separated networks of proxies whose X-Forwarded-Proto and X-Forwarded-For are believed; "
+            "with any, plain HTTP ends."
+        ),
     )
     v1: bool = Field(default=True, description="Whether the deprecated version 1 is served; else its paths answer 410.")
     debug: bool = Field(

@@ -178,7 +178,16 @@ class Hub:
         runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
         authenticator = credentials.authenticator
         off = () if settings.v1 else (V1,)
-        rest = RestDoor(runner, operations, authenticator, clock, lambda: self._ready, off, debug=settings.debug)
+        rest = RestDoor(
+            runner,
+            operations,
+            authenticator,
+            clock,
+            lambda: self._ready,
+            off,
+            debug=settings.debug,
+            trusted=settings.trusted_proxies,
+        )
 
         def render(request: web.Request, error: HubError) -> web.Response:
             return rest.error_response(error, request)

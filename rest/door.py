@@ -6,10 +6,12 @@ from typing import Any
 from aiohttp import web
 
 from core.auth.authenticator import Authenticator
+from core.auth.failures import Failures
 from core.clock import Clock
 from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.runner import Runner
+from core.settings import Network
 from rest import catalogue
 from rest.atomic.endpoint import PATH as OPERATIONS
 from rest.atomic.endpoint import AtomicEndpoint
@@ -38,7 +40,7 @@ DEFAULT_VERSION = V2
 class RestDoor:
     """REST over the registered operations. `ready` says whether this node takes traffic; versions that are `off` are gone.
 
-    `debug`: every request is shown in detail.
+    `debug`: every request is shown in detail. `trusted` are the proxies that tell where requests come from.
 
     Raises KeyError where a version's route names an operation that the registry lacks.
     """
@@ -53,12 +55,15 @@ class RestDoor:
         off: Sequence[Version] = (),
         *,
         debug: bool = False,
+        trusted: Sequence[Network] = (),
     ) -> None:
         self._errors = ErrorAnswers(clock)
         self._request_ids = RequestIds()
         debugging = Debugging(authenticator, always=debug)
         self._parts = Parts(runner, authenticator, clock, self._errors, self._request_ids, registry, debugging)
         self._off = off
+        self._failures = Failures(clock)
+        self._trusted = trusted
         self._ready = ready
         versions = [version for version in VERSIONS if version not in off]
         self._resources = [
@@ -103,7 +108,15 @@ class RestDoor:
         what is no HTTP gets aiohttp's plain text instead of the error object, and packed bodies are unpacked before they are asked
         for, so that they are refused here.
         """
-        return RestProtocol(server, self._errors, self._request_ids, ready=self._ready, **options)
+        return RestProtocol(
+            server,
+            self._errors,
+            self._request_ids,
+            ready=self._ready,
+            failures=self._failures,
+            trusted=self._trusted,
+            **options,
+        )
 
     def request_id_of(self, request: web.BaseRequest) -> str:
         """Return the client's request id, or a new one."""

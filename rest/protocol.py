@@ -1,14 +1,18 @@
 """The HTTP protocol with the hub's error object, also for what aiohttp refuses before any path is known."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
 
+from core.auth.failures import Failures
+from core.auth.refusals import INVALID
 from core.errors import HubError
+from core.settings import Network
+from rest.clients import client_address
 from rest.errors import SAFE, ErrorAnswers
 from rest.negotiation import spoken_of
 from rest.requests import RequestIds
@@ -28,10 +32,12 @@ _CODES = {
 class RestProtocol(web.RequestHandler):
     """One connection: aiohttp's, but for the look of its errors. `options` are those of web.RequestHandler.
 
+    `failures` bounds how often credentials are wrong; `trusted` are the proxies that tell of addresses.
+
     While the node is not `ready`, an answer is the last of its connection, so that its client goes where it is served.
     """
 
-    __slots__ = ("_answered", "_errors", "_hub_log", "_ready", "_request_ids")
+    __slots__ = ("_answered", "_errors", "_failures", "_hub_log", "_ready", "_request_ids", "_trusted")
 
     def __init__(
         self,
@@ -40,6 +46,8 @@ class RestProtocol(web.RequestHandler):
         request_ids: RequestIds,
         *,
         ready: Callable[[], bool],
+        failures: Failures,
+        trusted: Sequence[Network] = (),
         **options: Any,
     ) -> None:
         # Bodies are unpacked by who reads them (rest/requests.py).
@@ -47,6 +55,8 @@ class RestProtocol(web.RequestHandler):
         # The body of the request that was answered last: what is left of it is still to come.
         self._answered: StreamReader | None = None
         self._ready = ready
+        self._failures = failures
+        self._trusted = trusted
         self._errors = errors
         self._request_ids = request_ids
         self._hub_log = structlog.get_logger()
@@ -113,10 +123,24 @@ class RestProtocol(web.RequestHandler):
             allow = {"Allow": resp.headers["Allow"]} if "Allow" in resp.headers else {}
             form = spoken_of(request.headers).errors
             resp = self._errors.response(error, self._request_ids.of(request), {**SAFE, **allow}, form)
+        elif resp.status == 401 and not resp.prepared:
+            resp = self._instead_of_failure(request, resp)
         self._answered = request.content
         if not self._ready() and not resp.prepared:
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
+
+    def _instead_of_failure(self, request: web.BaseRequest, resp: web.StreamResponse) -> web.StreamResponse:
+        """Count a credential that was refused; over the bound of its address the answer is 429, whichever door has answered."""
+        if INVALID not in resp.headers.get("WWW-Authenticate", ""):
+            return resp  # none was sent
+        retry_after = self._failures.count(client_address(request, self._trusted))
+        if retry_after is None:
+            return resp
+        message = "Too many credentials from this address were not valid"
+        error = HubError("RATE_LIMIT_EXCEEDED", message, retry_after=retry_after)
+        request_id = resp.headers.get("X-Request-Id") or self._request_ids.of(request)
+        return self._errors.response(error, request_id, form=spoken_of(request.headers).errors)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log, but for a body that its client has broken: that is answered, and no fault of the hub."""

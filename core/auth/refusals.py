@@ -3,6 +3,7 @@
 from core.errors import HubError
 
 # RFC 6750, section 3: an answer of 401 says how to authenticate, and names no error where no credential was sent.
+INVALID = 'error="invalid_token"'
 _CHALLENGE = 'Bearer realm="aimatrix"'
 
 
@@ -27,4 +28,4 @@ def expired_token() -> HubError:
 
 
 def _invalid() -> dict[str, str]:
-    return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+    return {"WWW-Authenticate": f"{_CHALLENGE}, {INVALID}"}

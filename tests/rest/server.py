@@ -23,6 +23,7 @@ from core.operations.audit import AuditTrail
 from core.operations.idempotency import IdempotencyKeys
 from core.operations.operation import Operation, Registry
 from core.operations.runner import Runner
+from core.settings import Network
 from core.store.database import Database
 from core.store.migrate import installation_secret
 from core.store.redis import Redis, connect_redis
@@ -196,6 +197,7 @@ async def serve(
     redis_url: str = NOWHERE_REDIS,
     off: Sequence[Version] = (),
     debug: bool = False,
+    trusted: Sequence[Network] = (),
 ) -> AsyncGenerator[RestServer]:
     """Serve the door; `more` are another door's routes, put in after it. Operations on credentials are made here."""
     database = Database(database_url, role="hub_app", size=4)
@@ -212,7 +214,7 @@ async def serve(
     async with aiohttp.ClientSession() as session, _limiting(redis_url, redis, clock) as limiter:
         runner = Runner(database, trail, clock, lambda: None, limiter, IdempotencyKeys(secret))
         served = RestServer(0, session, registry, trail)
-        door = RestDoor(runner, registry, authenticator, clock, lambda: served.ready, off, debug=debug)
+        door = RestDoor(runner, registry, authenticator, clock, lambda: served.ready, off, debug=debug, trusted=trusted)
         app = web.Application()
         door.add_to(app)
         app.add_routes(more)

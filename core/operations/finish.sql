@@ -1,17 +1,18 @@
 -- The last statements of a write: events, audit and the stored result, in one round trip.
 
 -- name: finish
--- $9 is NULL where no audit row is due, $13 is NULL where no result is to be kept under an idempotency key.
+-- Of one write, or of several in one transaction: events, audit rows, and results under idempotency keys, as columns.
 -- The insert into the outbox comes last in the transaction, so for one resource its order is commit order.
 WITH audited AS (
-    INSERT INTO audit (id, org_id, time, caller, operation, target, request_id, outcome)
-    SELECT $9::uuid, current_org(), $8::timestamptz, $10::text, $11::text, $12::text, $17::text, $18::text
-    WHERE $9::uuid IS NOT NULL
+    INSERT INTO audit (org_id, id, time, caller, operation, target, request_id, outcome)
+    SELECT current_org(), run.* FROM unnest($8::uuid[], $9::timestamptz[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
+        AS run (id, time, caller, operation, target, request_id, outcome)
     ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, target = excluded.target
 ), kept AS (
     INSERT INTO idempotency (org_id, operation, key, input_hash, result, event_id, expires_at)
-    SELECT current_org(), $11::text, $13::text, $14::bytea, $15::text, $16::uuid, clock_timestamp() + interval '24 hours'
-    WHERE $13::text IS NOT NULL
+    SELECT current_org(), first.*, clock_timestamp() + interval '24 hours'
+    FROM unnest($15::text[], $16::text[], $17::bytea[], $18::text[], $19::uuid[])
+        AS first (operation, key, input_hash, result, event_id)
     ON CONFLICT (org_id, operation, key) DO UPDATE
     SET input_hash = excluded.input_hash, result = excluded.result, event_id = excluded.event_id,
         lease_until = NULL, expires_at = excluded.expires_at

@@ -1,6 +1,7 @@
 """One run of an operation: what its handler is given, what it gives, and the statement that ends a write.
 
 Run        the Context of one handler, with what the runner keeps beside it
+Endings    what ends writes, in one statement
 Joint      the transaction that several runs share
 Outcome    result, event, replayed or not
 Runs       what runs operations: the Runner, each by itself; Together, several in one transaction
@@ -9,7 +10,7 @@ Runs       what runs operations: the Runner, each by itself; Together, several i
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any, Protocol
@@ -146,12 +147,62 @@ class Run:
         return _adapter(self.operation).validate_json(kept)
 
 
+class Endings:
+    """What ends writes of one transaction, for one statement: events, audit rows, results under keys."""
+
+    def __init__(self) -> None:
+        self._events: list[tuple[object, ...]] = []
+        self._audits: list[tuple[object, ...]] = []
+        self._kept: dict[tuple[str, str], tuple[object, ...]] = {}
+
+    def add(
+        self,
+        run: Run,
+        events: Sequence[NewEvent],
+        *,
+        key: Key | None = None,
+        result: Any = None,
+        started: bool = False,
+        ends: bool = False,
+    ) -> None:
+        """Take what ends a run, as `finish` says."""
+        self._events += [(e.id, e.type, e.subject, e.channel, e.time, e.envelope, e.short) for e in events]
+        name = run.operation.name
+        if started or ends:
+            outcome = "started" if started else "ok"
+            subject = run.caller.subject
+            self._audits.append((run.audit_id, run.now, subject, name, run.target, run.request_id, outcome))
+        if key is not None:
+            kept = (name, key.name, key.input_hash, key.seal(run.written(result)), run.last_event)
+            self._kept[name, key.name] = kept
+
+    def holds(self, key: Key) -> bool:
+        """Tell whether a result under this key is to be written."""
+        return (key.operation, key.name) in self._kept
+
+    async def write(self, db: Statements) -> None:
+        """Write what was taken, and be empty."""
+        rows = ((self._events, 7), (self._audits, 7), (list(self._kept.values()), 5))
+        columns = [column for some, width in rows for column in _columns(some, width)]
+        self._events, self._audits, self._kept = [], [], {}
+        if isinstance(db, Joined):
+            db.finish(SQL["finish"], *columns)
+        else:
+            await db.execute(SQL["finish"], *columns)
+
+
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A transaction that several runs share, and its writes so far."""
+    """A transaction that several runs share, with its writes so far, and what ends them.
+
+    A trial leaves no trace where it is undone: what is to be noted of its runs waits in `notes`.
+    """
 
     db: Joined
-    writes: list[Run]
+    is_trial: bool = False
+    writes: list[Run] = field(default_factory=list["Run"])
+    endings: Endings = field(default_factory=Endings)
+    notes: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
 
 async def finish(
@@ -165,26 +216,13 @@ async def finish(
     ends: bool = False,
 ) -> None:
     """Write the events into the outbox, the audit row where the operation has `started` or `ends`, and a result under its key."""
-    columns = zip(*((e.id, e.type, e.subject, e.channel, e.time, e.envelope, e.short) for e in events), strict=True)
-    lists = [list(column) for column in columns] or [[]] * 7
-    args = (
-        *lists,
-        run.now,
-        run.audit_id if started or ends else None,
-        run.caller.subject,
-        run.operation.name,
-        run.target,
-        key.name if key else None,
-        key.input_hash if key else None,
-        key.seal(run.written(result)) if key else None,
-        run.last_event if key else None,
-        run.request_id,
-        "started" if started else "ok",
-    )
-    if isinstance(db, Joined):
-        db.finish(SQL["finish"], *args)
-    else:
-        await db.execute(SQL["finish"], *args)
+    endings = Endings()
+    endings.add(run, events, key=key, result=result, started=started, ends=ends)
+    await endings.write(db)
+
+
+def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] or [[]] * width
 
 
 def target_of(operation: Operation, input: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ shares one with others (core/store/reads.py). After the commit the relay is poke
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,7 +22,7 @@ from core.operations.audit import Access, AuditTrail
 from core.operations.deadlines import Deadlines
 from core.operations.idempotency import Claim, IdempotencyKeys, Key, Stored, first_result
 from core.operations.operation import Operation
-from core.operations.run import Admission, Joint, Outcome, Run, finish, target_of
+from core.operations.run import Admission, Endings, Joint, Outcome, Run, finish, target_of
 from core.operations.timings import Timings
 from core.operations.validation import validated
 from core.quota import Quota
@@ -31,6 +32,8 @@ from core.store.statements import Statements
 
 # A claim of an operation of several steps outlives its deadline by this much, and no longer.
 CLAIM_GRACE_SECONDS = 5.0
+# What is only tried gives up where it would wait for another's lock, in seconds.
+TRIAL_PATIENCE = 0.05
 
 
 class Runner:
@@ -109,30 +112,44 @@ class Runner:
             ended = "INTERNAL_ERROR"
             raise
         finally:
-            self._timings.note(operation.name, ended, self._clock.monotonic() - began)
+            note = partial(self._timings.note, operation.name, ended, self._clock.monotonic() - began)
+            _at_once_or_with(within, note)
         return outcome
 
     @asynccontextmanager
-    async def joint(self, caller: Caller, seconds: float) -> AsyncGenerator[Joint]:
+    async def joint(self, caller: Caller, seconds: float, *, is_trial: bool = False) -> AsyncGenerator[Joint]:
         """Open one transaction for several runs of `caller`: at the end all of them are committed, on any error none.
 
-        Together they have `seconds`. Raises HubError, also where the commit fails; what was undone so is in the audit.
+        Together they have `seconds`. Raises HubError, also where the commit fails; what was undone so is in the audit, unless it
+        `is_trial`.
         """
-        writes: list[Run] = []
+        joint = None
         is_done = False
         try:
             with self._deadlines.within(seconds):
                 # The deadline is around the transaction: a connection whose statement it cancelled is closed.
-                async with self._database.joined(caller.org_id) as db:
-                    yield Joint(db, writes)
+                async with self._database.joined(caller.org_id, patience=TRIAL_PATIENCE if is_trial else None) as db:
+                    joint = Joint(db, is_trial)
+                    yield joint
+                    if joint.writes:
+                        await joint.endings.write(db)
             is_done = True
         except TimeoutError as error:
             raise HubError("TIMEOUT") from error
         finally:
-            for run in () if is_done else writes:
-                self._note(run, "FAILED_DEPENDENCY")
-        if any(run.pending for run in writes):
-            self._poke()
+            if joint is not None:
+                self._end_joint(joint, is_done=is_done)
+
+    def _end_joint(self, joint: Joint, *, is_done: bool) -> None:
+        """Note what is to be noted; where it is done, its events can go."""
+        if is_done:
+            for note in joint.notes:
+                note()
+            if any(run.pending for run in joint.writes):
+                self._poke()
+        elif not joint.is_trial or joint.db.may_be_committed:
+            for run in joint.writes:
+                self._trail.note(_access(run, "FAILED_DEPENDENCY"))
 
     async def _read_at_once(
         self, run: Run, admission: Admission, input: Mapping[str, Any], deadline_seconds: float
@@ -194,7 +211,10 @@ class Runner:
         run.statements, run.pending, run.audit_id = db, [], new_id()
         result = await run.operation.handler(run, data)
         run.name_target(result)
-        await finish(run, db, run.pending, key=run.key, result=result, ends=True)
+        endings = Endings() if run.within is None else run.within.endings
+        endings.add(run, run.pending, key=run.key, result=result, ends=True)
+        if run.within is None:
+            await endings.write(db)
         return Outcome(result, run.last_event)
 
     async def _join(self, run: Run, joint: Joint, data: BaseModel) -> Outcome:
@@ -203,6 +223,8 @@ class Runner:
                 run.statements = joint.db
                 return Outcome(await run.operation.handler(run, data))
             case "write":
+                if run.key is not None and joint.endings.holds(run.key):
+                    await joint.endings.write(joint.db)  # it repeats one of this transaction
                 outcome = await self._write_in(run, joint.db, data)
                 joint.writes.append(run)
                 return outcome
@@ -278,10 +300,20 @@ class Runner:
         """Note a read or a refusal. What began a write has its row in the transaction, unless that was refused."""
         if run.audit_id is not None and run.operation.transaction == "none":
             return
-        caller = run.caller
-        self._trail.note(
-            Access(caller.org_id, run.now, caller.subject, run.operation.name, run.target, run.request_id, outcome)
-        )
+        _at_once_or_with(run.within, partial(self._trail.note, _access(run, outcome)))
+
+
+def _access(run: Run, outcome: str) -> Access:
+    caller = run.caller
+    return Access(caller.org_id, run.now, caller.subject, run.operation.name, run.target, run.request_id, outcome)
+
+
+def _at_once_or_with(joint: Joint | None, note: Callable[[], None]) -> None:
+    """Note now; what belongs to a trial, once that is done."""
+    if joint is not None and joint.is_trial:
+        joint.notes.append(note)
+    else:
+        note()
 
 
 def check(quota: Quota) -> None:

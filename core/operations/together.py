@@ -20,6 +20,11 @@ class Together:
         self._runner = runner
         self._joint = joint
 
+    @property
+    def may_be_committed(self) -> bool:
+        """Whether the commit was sent, so that after an error nobody knows what became of it."""
+        return self._joint.db.may_be_committed
+
     def admit(self, operation: Operation, caller: Caller, *, by_grace: bool = False) -> Admission:
         """Count a run, as Runs says."""
         return self._runner.admit(operation, caller, by_grace=by_grace)
@@ -53,10 +58,14 @@ class Together:
 
 
 @asynccontextmanager
-async def together(runner: Runner, caller: Caller, seconds: float) -> AsyncGenerator[Together]:
+async def together(
+    runner: Runner, caller: Caller, seconds: float, *, is_trial: bool = False
+) -> AsyncGenerator[Together]:
     """Open a transaction for operations of `caller`, which have `seconds` together; it is committed at the end.
+
+    `is_trial`: it waits for nobody's lock for long, and where it is undone, audit and metrics have nothing of it.
 
     Raises HubError, TIMEOUT among them, also where the commit fails: then nobody knows what became of it, as of any write.
     """
-    async with runner.joint(caller, seconds) as joint:
+    async with runner.joint(caller, seconds, is_trial=is_trial) as joint:
         yield Together(runner, joint)

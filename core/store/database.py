@@ -209,8 +209,9 @@ class _Joined(AbstractAsyncContextManager[Joined]):
 
     __slots__ = ("_joined", "_use")
 
-    def __init__(self, pool: "Database", org_id: UUID) -> None:
+    def __init__(self, pool: "Database", org_id: UUID, patience: float | None) -> None:
         self._use = _JoinedUse(pool, org_id)
+        self._use.patience = patience
 
     async def __aenter__(self) -> Joined:
         await self._use.__aenter__()
@@ -223,11 +224,12 @@ class _Joined(AbstractAsyncContextManager[Joined]):
 
 
 class _JoinedUse(_Transaction):
-    __slots__ = ("joined",)
+    __slots__ = ("joined", "patience")
 
     async def begin(self, slot: _Slot) -> None:
         assert self.org_id is not None  # noqa: S101 - a transaction is always somebody's
-        self.joined = Joined(slot.connection, "" if slot.org_id == self.org_id else _speak_for(self.org_id))
+        opening = "" if slot.org_id == self.org_id else _speak_for(self.org_id)
+        self.joined = Joined(slot.connection, opening, self.patience)
         slot.org_id = None
 
     async def end(self, slot: _Slot) -> None:
@@ -291,9 +293,12 @@ class Database:
         """Give one READ COMMITTED transaction for one organisation: committed at the end, rolled back on any error."""
         return self._watched(_Transaction(self, org_id))
 
-    def joined(self, org_id: UUID) -> AbstractAsyncContextManager[Joined]:
-        """Give the same, of which what nobody asks the answer of goes together (core/store/joined.py)."""
-        return self._watched(_Joined(self, org_id))
+    def joined(self, org_id: UUID, *, patience: float | None = None) -> AbstractAsyncContextManager[Joined]:
+        """Give the same, of which what nobody asks the answer of goes together (core/store/joined.py).
+
+        Where one of several statements waits for a lock for more than `patience` seconds, it raises HubError RESOURCE_LOCKED.
+        """
+        return self._watched(_Joined(self, org_id, patience))
 
     def unbound(self) -> AbstractAsyncContextManager[Statements]:
         """Give statements by themselves that depend on no organisation: look-ups through SECURITY DEFINER functions."""

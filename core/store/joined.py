@@ -22,17 +22,20 @@ _END = "\n)\n"
 class Joined:
     """The statements of one transaction on one connection; `opening` is sent before its first.
 
-    Errors of what waits come with the statement that it goes with.
+    None of several waits for a lock for over `patience` seconds. Errors of what waits come with the statement that it goes with.
     """
 
-    __slots__ = ("_connection", "_opening", "_waiting", "has_begun")
+    __slots__ = ("_begin", "_connection", "_opening", "_waiting", "has_begun", "may_be_committed")
 
-    def __init__(self, connection: asyncpg.Connection, opening: str) -> None:
+    def __init__(self, connection: asyncpg.Connection, opening: str, patience: float | None = None) -> None:
         self._connection = connection
+        self._begin = "BEGIN" if patience is None else f"BEGIN; SET LOCAL lock_timeout = {round(patience * 1000)}"
         self._opening = opening
         # Text, arguments, and whether another may be joined.
         self._waiting: list[tuple[str, tuple[object, ...], bool]] = []
         self.has_begun = False
+        # From the moment that the commit is sent: what goes wrong then leaves it open whether it has happened.
+        self.may_be_committed = False
 
     def later(self, query: str, *args: object) -> None:
         """Run a statement before whatever is asked next, at the latest with the commit."""
@@ -69,16 +72,18 @@ class Joined:
             ((query, args, _),) = self._waiting
             if self._opening:
                 await self._connection.execute(self._opening)
+            self.may_be_committed = True
             await self._connection.execute(query, *args)  # by itself it is a transaction
             return
         connection = await self._begun()
+        self.may_be_committed = True
         await connection.execute("COMMIT")
 
     async def _begun(self) -> asyncpg.Connection:
         """Return the connection, in the transaction and with nothing waiting."""
         if not self.has_begun:
             self.has_begun = True
-            await self._connection.execute(f"{self._opening}; BEGIN" if self._opening else "BEGIN")
+            await self._connection.execute(f"{self._opening}; {self._begin}" if self._opening else self._begin)
         waiting, self._waiting = self._waiting, []
         while waiting:
             query = waiting[0][0]

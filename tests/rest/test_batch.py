@@ -112,6 +112,23 @@ class TestResults:
             assert code(result) == "VERSION_GONE"
             (await rest.call("POST", "/v1/batch", key, body={})).error(410, "VERSION_GONE")
 
+    async def test_writes_in_a_row_share_a_transaction(self, rest: RestServer, key: str, organisation: Organisation):
+        """A hundred commits take longer than one."""
+        assert statuses(await send(rest, key, *(create(f"Nr. {n}") for n in range(5)))) == [201] * 5
+        assert len(await organisation.rows("SELECT DISTINCT xmin FROM agents")) == 1
+
+    async def test_refused_write_leaves_no_trace_in_the_others(
+        self, rest: RestServer, key: str, organisation: Organisation
+    ):
+        """What was tried together and undone is in audit and events once, in the order of the batch."""
+        several = [create("first"), create(""), create("third"), {"method": "DELETE", "path": "/v2/agents/none"}]
+        assert statuses(await send(rest, key, *several)) == [201, 422, 201, 404]
+        events = await organisation.rows("SELECT envelope FROM outbox UNION ALL SELECT envelope FROM events")
+        assert [orjson.loads(row[0])["data"]["name"] for row in events] == ["first", "third"]
+        await rest.trail.flush()
+        noted = await organisation.rows("SELECT outcome FROM audit ORDER BY outcome")
+        assert [row[0] for row in noted] == ["RESOURCE_NOT_FOUND", "VALIDATION_ERROR", "ok", "ok"]
+
     async def test_lines_are_the_same_results(self, rest: RestServer, key: str, atomic: bool):
         """One JSON object a line, in order."""
         body = {"operations": [create(f"{n}") for n in range(5)], "atomic": atomic}

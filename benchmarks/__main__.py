@@ -71,22 +71,27 @@ class Asked:
     quick: bool
     rounds: int | None
     compiler: str | None
+    begun: Path | None = None
 
 
-async def measure(asked: Asked, folder: Path) -> report.Figures:
-    """Run what was asked for against one hub."""
+async def measure(asked: Asked, folder: Path, file: Path) -> report.Figures:
+    """Run what was asked for against one hub, and keep what was found in `file` after each workload."""
     machine.allow_open_files()
     cores = machine.take_cores()
     generators = build_generators(folder, compiler=asked.compiler)
-    tables: list[report.Table] = []
+    tables = [] if asked.begun is None else report.read_tables(asked.begun)
+    done = {table.name for table in tables}
     async with HubUnderTest(folder, cores) as hub:
         bench = Bench(hub, generators, cores, folder, asked.quick, asked.peers, asked.rounds)
-        for name in asked.names:
+        for name in (name for name in asked.names if name not in done):
             print(f"{name} ...", file=sys.stderr, flush=True)
             if generators.slower and name in NEED_COMPILER:
                 tables.append(report.Table(name, f"**{name}**: needs a C compiler.", "", (), []))
             else:
                 tables += await WORKLOADS[name](bench)
+            report.write_json(
+                report.Figures(machine.describe(cores), generators.slower, complete=False, tables=tables), file
+            )
     is_everything = set(asked.names) == set(WORKLOADS) and asked.peers == EVERYBODY
     is_complete = is_everything and not asked.quick and asked.rounds is None and not generators.slower
     return report.Figures(machine.describe(cores), generators.slower, is_complete, tables)
@@ -106,19 +111,23 @@ def main() -> None:
     parser.add_argument(
         "--peers", type=_peers, default=EVERYBODY, help=f"some of {', '.join(sorted(EVERYBODY))}, or none"
     )
+    parser.add_argument(
+        "--begun", type=Path, help="the raw figures of a run that did not come to its end: go on with it"
+    )
     arguments = parser.parse_args()
     names = [name for name in WORKLOADS if not arguments.only or name in arguments.only]
     compiler = "" if arguments.no_compiler else None
-    asked = Asked(names, arguments.peers, arguments.quick, arguments.rounds, compiler)
+    asked = Asked(names, arguments.peers, arguments.quick, arguments.rounds, compiler, arguments.begun)
+    raw = report.new_file()
     # As Ctrl-C: what was started is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Short, for the sockets below it.
     with tempfile.TemporaryDirectory(prefix="hub-bench-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)  # the engines' account must get through
-        figures = uvloop.run(measure(asked, folder))
+        figures = uvloop.run(measure(asked, folder, raw))
     print(report.markdown(figures, short=False))
-    raw = report.write_json(figures)
+    report.write_json(figures, raw)
     print(f"Raw figures: {raw.relative_to(CHECKOUT)}")
     if figures.complete:
         report.write_into(report.markdown(figures, short=True), CHECKOUT / "README.md")

@@ -26,6 +26,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
+from pydantic import TypeAdapter
+
 BEGIN = "<!-- bench -->"
 END = "<!-- /bench -->"
 RESULTS = Path(__file__).parent / "results"
@@ -169,12 +171,20 @@ def write_into(text: str, page: Path, *, begin: str = BEGIN, end: str = END) -> 
     page.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")
 
 
-def write_json(figures: Figures, folder: Path = RESULTS) -> Path:
-    """Keep the raw figures; returns the file."""
+def new_file(folder: Path = RESULTS) -> Path:
+    """Return where a run that begins now keeps its raw figures."""
     folder.mkdir(exist_ok=True)
-    file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    return folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+
+
+def write_json(figures: Figures, file: Path) -> None:
+    """Keep the raw figures, in place of what is there."""
     file.write_text(json.dumps(asdict(figures), indent=1))
-    return file
+
+
+def read_tables(file: Path) -> list[Table]:
+    """Return the tables that a run has kept."""
+    return TypeAdapter(Figures).validate_json(file.read_bytes()).tables
 
 
 def _grid(table: Table, *, short: bool) -> str:

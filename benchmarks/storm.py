@@ -146,11 +146,18 @@ async def _returning(bench: Bench) -> Joining:
                 answer.raise_for_status()
                 event = answer.headers["X-Event-Id"]
         async with session.ws_connect(f"{url}/stream") as socket:
-            await socket.send_json({"type": "subscribe", "channels": [{"channel": "agents", "after_event": event}]})
-            frame = await socket.receive_json()
-            while frame["type"] != "subscribed":
-                frame = await socket.receive_json()
-    seen = str(int(frame["channels"][0]["offset"]) - MISSED)
+            seen = str(await _position(socket, event) - MISSED)
     channels = [{"channel": channel, "offset": seen} for channel in HUB_CHANNELS]
     asks = orjson.dumps({"type": "subscribe", "channels": channels}).decode()
     return replace(hub_joining(organisation.key), steps=(("", asks),))
+
+
+async def _position(socket: aiohttp.ClientWebSocketResponse, event: str) -> int:
+    """Return an event's position, once it has one: the log may be behind what was written before."""
+    while True:
+        await socket.send_json({"type": "subscribe", "channels": [{"channel": "agents", "after_event": event}]})
+        frame = await socket.receive_json()
+        while frame["type"] != "subscribed":
+            frame = await socket.receive_json()
+        if "offset" in (channel := frame["channels"][0]):
+            return int(channel["offset"])

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import structlog
 from aiohttp import web
 
+from core.auth.authenticator import Authenticator
 from core.auth.limiter import Limiter
 from core.auth.signing import ensure_signing_key
 from core.clock import Clock
@@ -177,17 +178,7 @@ class Hub:
         limits = await self._begin_limiting(addresses.redis_url, redis)
         runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
         authenticator = credentials.authenticator
-        off = () if settings.v1 else (V1,)
-        rest = RestDoor(
-            runner,
-            operations,
-            authenticator,
-            clock,
-            lambda: self._ready,
-            off,
-            debug=settings.debug,
-            trusted=settings.trusted_proxies,
-        )
+        rest = self._rest(runner, operations, authenticator)
 
         def render(request: web.Request, error: HubError) -> web.Response:
             return rest.error_response(error, request)
@@ -218,6 +209,19 @@ class Hub:
         await self._begin_relaying(addresses.redis_url, pokes)
         self._run(audit=trail, seats=credentials.seats, housekeeping=Housekeeping(database, clock), fanout=fanout)
         await self._begin_streaming(feeds, live)
+
+    def _rest(self, runner: Runner, operations: Registry, authenticator: Authenticator) -> RestDoor:
+        """Return the REST door, without the versions that are off."""
+        return RestDoor(
+            runner,
+            operations,
+            authenticator,
+            self._clock,
+            lambda: self._ready,
+            () if self._settings.v1 else (V1,),
+            debug=self._settings.debug,
+            trusted=self._settings.trusted_proxies,
+        )
 
     def _application(self, *doors: Door) -> web.Application:
         """Return what is served: the stream, what is the same on every node, and `doors`."""

@@ -165,7 +165,7 @@ class Endings:
         started: bool = False,
         ends: bool = False,
     ) -> None:
-        """Take what ends a run, as `finish` says."""
+        """Take a run's events, its audit row where the operation has `started` or `ends`, and a result under its key."""
         self._events += [(e.id, e.type, e.subject, e.channel, e.time, e.envelope, e.short) for e in events]
         name = run.operation.name
         if started or ends:
@@ -206,18 +206,11 @@ class Joint:
 
 
 async def finish(
-    run: Run,
-    db: Statements,
-    events: Sequence[NewEvent],
-    *,
-    key: Key | None = None,
-    result: Any = None,
-    started: bool = False,
-    ends: bool = False,
+    run: Run, db: Statements, events: Sequence[NewEvent], *, started: bool = False, ends: bool = False
 ) -> None:
-    """Write the events into the outbox, the audit row where the operation has `started` or `ends`, and a result under its key."""
+    """Write the events into the outbox, and the audit row where the operation has `started` or `ends`."""
     endings = Endings()
-    endings.add(run, events, key=key, result=result, started=started, ends=ends)
+    endings.add(run, events, started=started, ends=ends)
     await endings.write(db)
 
 

@@ -149,6 +149,8 @@ class Begun:
             async with together(self._batches.runner, self._batch.caller, self._left(), is_trial=True) as runs:
                 answers = [await self._answer(part, runs) for part in group]
         except HubError as error:
+            for part in group:
+                self._results.forget(part.index)
             if runs is not None and runs.may_be_committed:
                 return [self._refusal(error)] * len(group)  # of each, as of any write whose commit was not answered
             self._bytes = size

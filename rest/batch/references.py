@@ -75,6 +75,10 @@ class Results:
             body = orjson.loads(answer.body) if answer.body else None
             self._kept[index] = {"status": answer.status, "headers": CIMultiDict(answer.headers), "body": body}
 
+    def forget(self, index: int) -> None:
+        """Take back an answer of what was undone."""
+        self._kept.pop(index, None)
+
     def resolved(self, operation: BatchOperation) -> BatchOperation:
         """Return an operation with values in place of references.
 

@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 
+from core.errors import HubError
+from rest.asked import Answer
+from rest.batch.operations import BatchOperation
+from rest.batch.references import Results
 from tests.rest.batches import code, create, send, statuses
 from tests.rest.server import RestServer
 
@@ -86,3 +90,17 @@ class TestReferences:
             deep = {"x": deep}
         results = await send(rest, key, create("A"), create("B", metadata=deep))
         assert statuses(results) == [201, 422]
+
+
+def test_what_was_undone_is_not_named() -> None:
+    """An answer of a trial that did not happen is as that of a refused operation, until there is another."""
+    naming = BatchOperation("GET", {"$ref": "0.headers.Location"}, {}, None)
+    results = Results({0})
+    results.keep(0, Answer(201, {"Location": "/v2/agents/1"}))
+    assert results.resolved(naming).path == "/v2/agents/1"
+    results.forget(0)
+    with pytest.raises(HubError) as refused:
+        results.resolved(naming)
+    assert refused.value.code == "FAILED_DEPENDENCY"
+    results.keep(0, Answer(201, {"Location": "/v2/agents/2"}))
+    assert results.resolved(naming).path == "/v2/agents/2"

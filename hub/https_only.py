@@ -4,7 +4,6 @@ Which it is, the connection tells; X-Forwarded-Proto is believed from trusted pr
 machine may stay plain. Probes may be plain too: they carry nothing.
 """
 
-import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from core.addresses import parse_address
 from core.errors import HubError
 from core.settings import Network
 
@@ -102,9 +102,9 @@ def _by_https(request: web.Request) -> str | None:
 @lru_cache(maxsize=4096)
 def _kind_of(address: str, trusted: tuple[Network, ...]) -> str:
     """Tell where an address is: `here` (this machine), `proxy here`, `proxy`, or `elsewhere`."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
+    parsed = parse_address(address)
+    if parsed is None:
+        return "elsewhere"
     if any(parsed in network for network in trusted):
         return "proxy here" if parsed.is_loopback else "proxy"
     return "here" if parsed.is_loopback else "elsewhere"

@@ -1,10 +1,10 @@
 """Where a request comes from: the address of its connection or, behind proxies that are trusted, the one that they tell of."""
 
-import ipaddress
 from collections.abc import Sequence
 
 from aiohttp import web
 
+from core.addresses import parse_address
 from core.settings import Network
 
 
@@ -26,10 +26,5 @@ def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> str:
 
 
 def _is_in(address: str, networks: Sequence[Network]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return any(parsed in network for network in networks)
+    parsed = parse_address(address)
+    return parsed is not None and any(parsed in network for network in networks)

@@ -6,6 +6,7 @@ Only failures count, and only failures are refused by it: a good credential is l
 import ipaddress
 import math
 
+from core.addresses import parse_address
 from core.auth.bounded import BoundedCache
 from core.clock import Clock
 
@@ -40,13 +41,8 @@ class Failures:
 
 def _source_of(address: str) -> str | None:
     """Return what failures of an address count for: of IPv6 its /64, which is one client's; None for this machine's own."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    if parsed.is_loopback:
+    parsed = parse_address(address)
+    if parsed is None or parsed.is_loopback:
         return None
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import structlog
 from redis.exceptions import RedisError
 
@@ -26,6 +25,7 @@ from core.deadline import ended_within
 from core.events.event import Entry, Publisher
 from core.store.database import Connection, connect_as
 from core.store.queries import load_queries
+from core.store.session import DATABASE_AWAY, close_session
 
 _SQL = load_queries(Path(__file__).with_name("relay.sql"))
 
@@ -46,8 +46,6 @@ _SESSION = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
 }
-# The internal error is asyncpg's answer between a server's last words and the end of the connection.
-_DATABASE_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 class Relay:
@@ -95,13 +93,13 @@ class Relay:
         while True:
             try:
                 connection = await connect_as(self._url, "hub_system", **_SESSION)
-            except _DATABASE_AWAY as error:
+            except DATABASE_AWAY as error:
                 self._log.warning("relay_cannot_connect", error=type(error).__name__)
                 await self._clock.sleep(POLL_SECONDS)
                 continue
             try:
                 await self._work(connection)
-            except _DATABASE_AWAY as error:
+            except DATABASE_AWAY as error:
                 self._log.warning("relay_lost_its_session", error=type(error).__name__, detail=str(error)[:200])
                 await self._clock.sleep(0.1)
             finally:
@@ -109,7 +107,7 @@ class Relay:
                 self._looks.clear()
                 self._left.clear()
                 self._unmarked.clear()
-                await _close(connection)
+                await close_session(connection)
 
     async def _work(self, connection: Connection) -> None:
         """Serve one session: look at the locks once a poll, move whenever woken."""
@@ -254,18 +252,7 @@ class Relay:
                 await login.execute(_SQL["end_holder"], LOCK_CLASS, shard)
             self._log.warning("relay_ended_stuck_holders", shards=sorted(shards))
         finally:
-            await _close(login)
-
-
-async def _close(connection: Connection) -> None:
-    """Close the session, and with it its locks; a session that does not answer is dropped."""
-    try:
-        await connection.close(timeout=1)
-    except _DATABASE_AWAY:
-        connection.terminate()
-    except asyncio.CancelledError:
-        connection.terminate()
-        raise
+            await close_session(login)
 
 
 def _entries(rows: Iterable[Any]) -> list[Entry]:

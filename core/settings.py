@@ -144,6 +144,9 @@ class Settings(BaseSettings):
         ),
     )
     v1: bool = Field(default=True, description="Whether the deprecated version 1 is served; else its paths answer 410.")
+    jobs: bool = Field(
+        default=True, description="Whether `serve` does jobs too; else `python -m hub work` must run somewhere."
+    )
     debug: bool = Field(
         default=False,
         description="Whether every answer of REST and the log have the request's detail and times, secrets masked.",

@@ -22,14 +22,12 @@ from core.events.relay import Relay
 from core.histogram import Histogram
 from core.ids import new_id
 from core.operations.audit import AuditTrail
-from core.operations.housekeeping import Housekeeping
 from core.operations.idempotency import IdempotencyKeys
 from core.operations.operation import Operation, Registry
 from core.operations.runner import Runner
 from core.settings import Settings
 from core.store.database import Database
 from core.store.migrate import installation_secret, migrate
-from core.store.pubsub import PubSub
 from core.store.redis import Redis, connect_redis
 from handlers.agents.operations import Agents
 from handlers.knowledge.operations import Knowledge
@@ -42,9 +40,10 @@ from hub.first_key import ensure_first_key
 from hub.guide import GuideDoor
 from hub.insight.metrics import Siblings
 from hub.insight.parts import Insight
+from hub.jobs import JobParts
 from hub.key_set import KeySetDoor
 from hub.pages import PageDoor
-from hub.pokes import CHANNEL, Pokes
+from hub.pokes import Pokes, follow, hear
 from hub.server import Server
 from hub.stream.asyncapi import AsyncApiDoor
 from hub.stream.calls import Operations
@@ -137,6 +136,7 @@ class Hub:
         await asyncio.gather(
             self._stream.drain(self._clock.monotonic() + self._settings.drain),
             self._server.empty(self._clock, linger),
+            self._jobs.drain(self._settings.drain),
         )
         await self._server.close(within=self._settings.drain)
         await self._close()
@@ -165,6 +165,7 @@ class Hub:
         self._relay = Relay(addresses.database_url, tails, clock)
         pokes = Pokes(self._relay, redis, clock)
         stack.push_async_callback(pokes.close)
+        self._jobs = self._job_parts(addresses.database_url, database, redis)
         trail = AuditTrail(addresses.database_url, clock)
         stack.push_async_callback(trail.close)
         credentials = await credentials_of(settings, addresses, database, redis, secret, clock, node=self.node)
@@ -174,7 +175,7 @@ class Hub:
         feeds = Feeds(addresses.redis_url, tails=tails, log=log, clock=clock, sink=fanout)
         live = LiveRooms(LiveStore(redis), switch=feeds.switch, clock=clock, sink=fanout)
         self._insight = Insight(redis, feeds, clock, node=self.node, sockets=lambda: self._stream.sockets)
-        operations = registry((*credentials.operations(), *self._insight.operations()))
+        operations = registry((*credentials.operations(), *self._insight.operations(), *self._jobs.operations()))
         limits = await self._begin_limiting(addresses.redis_url, redis)
         runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
         authenticator = credentials.authenticator
@@ -199,7 +200,7 @@ class Hub:
             returns_per_second=settings.returns_per_second,
             settings=stream_settings(settings),
         )
-        counted = (fanout.counts, self._relay, database, trail, limits.counts, self._pauses, self._siblings)
+        counted = (fanout.counts, self._relay, database, trail, limits.counts, self._pauses, self._siblings, self._jobs)
         insight = self._insight.door(self._insight.metrics(*counted), authenticator, trail, render, rest.request_id_of)
         key_set = KeySetDoor(credentials.keys.key_set, render)
         app = self._application(key_set, insight, health_of(database, redis, feeds, clock), rest)
@@ -207,7 +208,7 @@ class Hub:
         self._server = Server(app, rest.protocol, tls=tls_of(settings, clock))
 
         await self._begin_relaying(addresses.redis_url, pokes)
-        self._run(audit=trail, seats=credentials.seats, housekeeping=Housekeeping(database, clock), fanout=fanout)
+        self._run(audit=trail, seats=credentials.seats, fanout=fanout, **self._jobs.running)
         await self._begin_streaming(feeds, live)
 
     def _rest(self, runner: Runner, operations: Registry, authenticator: Authenticator) -> RestDoor:
@@ -248,6 +249,11 @@ class Hub:
         for name, part in parts.items():
             self._background.start(name, part.run())
 
+    def _job_parts(self, url: str, database: Database, redis: Redis) -> JobParts:
+        parts = JobParts(url, database, redis, self._clock, does_jobs=self._settings.jobs)
+        self._stack.push_async_callback(parts.close)
+        return parts
+
     async def _begin_limiting(self, redis_url: str, redis: Redis) -> Limiter:
         """Count requests with the other nodes; the first ones too, where Redis answers."""
         limiter = Limiter(redis_url, redis, self._clock, nodes=lambda: self._insight.nodes)
@@ -259,23 +265,14 @@ class Hub:
 
     async def _begin_relaying(self, redis_url: str, pokes: Pokes) -> None:
         """Relay, and hear the pokes of other nodes; what runs in the background ends before what it uses."""
-        heard = PubSub(redis_url, clock=self._clock, on_batch=pokes.heard, on_connected=lambda _: self._relay.poke())
-        await heard.open()
+        heard = await hear(redis_url, self._clock, pokes, self._jobs.pokes)
         self._stack.push_async_callback(heard.close)
         self._stack.push_async_callback(self._background.stop)
         self._relaying = self._background.start("relay", self._relay.run())
-        self._background.start("pokes", _hear(heard))
+        self._background.start("pokes", follow(heard, pokes, self._jobs.pokes))
 
     async def _stop_relay(self) -> None:
         await end_tasks([self._relaying])
 
     async def _close(self) -> None:
         await self._stack.aclose()
-
-
-async def _hear(pokes: PubSub) -> None:
-    """Follow the pokes of other nodes; what ends the connection's keeper, a bug, ends this."""
-    await pokes.subscribe(CHANNEL)
-    await asyncio.wait({pokes.keeper})
-    if not pokes.keeper.cancelled():
-        pokes.keeper.result()

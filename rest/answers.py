@@ -69,6 +69,12 @@ def shown(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     return _unkept(asked, outcome.result.body, headers, 200)
 
 
+def done(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Shown with 200, of what something was done to."""
+    _tell_of_write(outcome, headers)
+    return shown(asked, outcome, headers)
+
+
 def gone(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     """Answer a Deleted with 204."""
     if not isinstance(outcome.result, Deleted):

@@ -1,12 +1,13 @@
 """Version 2: stable; what an unversioned path means where no API-Version is given."""
 
 from rest.connections import CONNECTIONS
+from rest.jobs import JOBS
 from rest.keys import KEYS
 from rest.routes import Version, routes_of
 
 V2 = Version(
     "v2",
-    routes=(*routes_of("agents"), *routes_of("knowledge"), *routes_of("twins"), *KEYS, *CONNECTIONS),
+    routes=(*routes_of("agents"), *routes_of("knowledge"), *routes_of("twins"), *KEYS, *CONNECTIONS, *JOBS),
     status="stable",
     support_level="full_support",
     features=("agents", "knowledge", "twins"),

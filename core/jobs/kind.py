@@ -44,7 +44,8 @@ class JobKind:
     """`handler` does one job of the kind and returns its result, which is kept as JSON.
 
     A worker process does `concurrency` at once, of which one organisation has three quarters at most. An attempt that takes over
-    `most_seconds` is ended and counts as failed. `lease_seconds` after its last beat a worker has lost the job.
+    `most_seconds` is ended and counts as failed. `lease_seconds` after its last beat a worker has
+    lost the job; it beats five times as often.
     """
 
     name: str

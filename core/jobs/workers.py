@@ -31,9 +31,7 @@ from core.store.session import DATABASE_AWAY, close_session
 
 LOCK_CLASS = 0x6A6F6273  # 'jobs': the workers' own space of advisory locks
 POLL_SECONDS = 1.0
-BEAT_SECONDS = 3.0
-# Connections by which ends and progress are written; they come and go in a moment.
-POOL_SIZE = 4
+BEATS_A_LEASE = 5
 _LOST = '{"code":"WORKER_LOST","message":"The worker was lost"}'
 _SESSION = {
     "application_name": "aimatrix-hub jobs",
@@ -44,12 +42,16 @@ _SESSION = {
 
 
 class Workers:
-    """Does jobs of `kinds`, and makes those of `schedules`. `run()` works until cancelled; `drain()` before."""
+    """Does jobs of `kinds`, and makes those of `schedules`. `run()` works until cancelled; `drain()` before.
+
+    Handlers work on `app`, a pool of hub_app; ends and progress are written by `system`, one of hub_system. The caller closes both.
+    """
 
     def __init__(
         self,
         url: str,
-        database: Database,
+        app: Database,
+        system: Database,
         kinds: Iterable[JobKind],
         clock: Clock,
         *,
@@ -57,13 +59,14 @@ class Workers:
         rng: random.Random | None = None,
     ) -> None:
         self._url = url
-        self._app = database
-        self._system = Database(url, role="hub_system", size=POOL_SIZE)
+        self._app = app
+        self._system = system
         self._kinds = by_name(kinds)
         self._turns = {name: Turns(kind) for name, kind in self._kinds.items()}
         self._clock = clock
         self._schedules = Schedules(schedules, clock)
         self._attempts = Attempts(self._system, clock, rng or random.Random())  # noqa: S311 - jitter is no secret
+        self._beat_seconds = min(kind.lease_seconds for kind in self._kinds.values()) / BEATS_A_LEASE
         self._number = secrets.randbits(31)
         self._held: dict[UUID, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,7 +105,6 @@ class Workers:
                     await self._clock.sleep(POLL_SECONDS)
         finally:
             await self.drain(0)
-            await self._system.close()
 
     async def drain(self, seconds: float) -> None:
         """Claim no more, let what runs end for so long, then give it back: that counts as no attempt. Again, it does nothing."""
@@ -137,7 +139,7 @@ class Workers:
             now = self._clock.monotonic()
             if self._held and now >= next_beat:
                 await self._beat(connection)
-                next_beat = now + BEAT_SECONDS
+                next_beat = now + self._beat_seconds
             await self._tend(connection)
             wait = POLL_SECONDS if self._draining else await self._claim_due(connection)
             await self._wait(wait)

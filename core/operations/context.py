@@ -1,5 +1,6 @@
 """What a handler is given: who calls, the database, and a place for its events."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -54,6 +55,13 @@ class Context(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[Statements]:
         """Open one step's transaction; only for operations with `transaction="none"`."""
+        ...
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have `call` called once the transaction is committed; not at all where it is not. RuntimeError outside a transaction.
+
+        For waking who waits for what was written: it takes no time, and does not fail.
+        """
         ...
 
     def emit(self, type: str, subject: str, data: str, *, short: str | None = None) -> UUID:

@@ -1,38 +1,45 @@
-"""What time makes superfluous, removed in small steps: idempotency rows older than a day."""
+"""What time makes superfluous, removed in small steps by a job that comes every ten minutes."""
 
-import structlog
+from collections.abc import Awaitable, Callable, Mapping
 
-from core.clock import Clock
-from core.errors import HubError
+from core.jobs.kind import JobKind
+from core.jobs.run import JobRun
+from core.jobs.schedules import Schedule
 from core.store.database import Database
 
+NAME = "housekeeping"
 EVERY_SECONDS = 600.0
 ROWS_A_STEP = 1_000
+SCHEDULE = Schedule(NAME, NAME, every=EVERY_SECONDS)
+
+Sweep = Callable[[], Awaitable[int]]
 
 
 class Housekeeping:
-    """Removes expired rows; `run()` works until cancelled. Several nodes may do it at once."""
+    """Runs `sweeps`, each of which says how many rows it removed; the job's result has these by name."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-        self._log = structlog.get_logger()
+    def __init__(self, sweeps: Mapping[str, Sweep]) -> None:
+        self._sweeps = sweeps
 
-    async def run(self) -> None:
-        """Sweep now and then; while PostgreSQL is away, later."""
-        while True:
-            try:
-                await self.sweep()
-            except HubError as error:
-                self._log.warning("housekeeping_postponed", error=error.code)
-            await self._clock.sleep(EVERY_SECONDS)
+    @property
+    def kind(self) -> JobKind:
+        """The kind of its jobs: one at a time."""
+        return JobKind(NAME, self._tidy, concurrency=1)
 
-    async def sweep(self) -> int:
-        """Remove what has expired; returns how many rows. Raises HubError while PostgreSQL is away."""
-        removed = 0
-        while True:
-            async with self._database.unbound() as db:
-                step = await db.fetchval("SELECT sweep_idempotency($1)", ROWS_A_STEP)
-            removed += step
-            if step < ROWS_A_STEP:
-                return removed
+    async def _tidy(self, run: JobRun) -> dict[str, int]:
+        removed: dict[str, int] = {}
+        for name, sweep in self._sweeps.items():
+            removed[name] = await sweep()
+            await run.tell(removed)
+        return removed
+
+
+async def sweep_idempotency(database: Database) -> int:
+    """Remove expired idempotency rows; returns how many. Raises HubError while PostgreSQL is away."""
+    removed = 0
+    while True:
+        async with database.unbound() as db:
+            step = await db.fetchval("SELECT sweep_idempotency($1)", ROWS_A_STEP)
+        removed += step
+        if step < ROWS_A_STEP:
+            return removed

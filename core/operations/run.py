@@ -94,6 +94,7 @@ class Run:
     last_event: UUID | None = None
     audit_id: UUID | None = None
     quota: Quota | None = None
+    after: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
     def db(self) -> Statements:
@@ -120,6 +121,18 @@ class Run:
         if self.opener is None:
             raise RuntimeError(f"{self.operation.name} does not open transactions itself")
         return self.opener()
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call `call` after the commit, as Context says."""
+        if self.pending is None:
+            raise RuntimeError("there is no transaction that could be committed")
+        self.after.append(call)
+
+    def committed(self) -> None:
+        """Call what was to be called after the commit, each once."""
+        calls, self.after = self.after, []
+        for call in dict.fromkeys(calls):
+            call()
 
     def emit(self, type: str, subject: str, data: str, *, short: str | None = None) -> UUID:
         """Collect an event, as Context says."""

@@ -147,6 +147,8 @@ class Runner:
                 note()
             if any(run.pending for run in joint.writes):
                 self._poke()
+            for run in joint.writes:
+                run.committed()
         elif not joint.is_trial or joint.db.may_be_committed:
             for run in joint.writes:
                 self._trail.note(_access(run, "FAILED_DEPENDENCY"))
@@ -201,6 +203,7 @@ class Runner:
             outcome = await self._write_in(run, db, data)
         if run.pending:
             self._poke()
+        run.committed()
         return outcome
 
     async def _write_in(self, run: Run, db: Statements, data: BaseModel) -> Outcome:
@@ -272,7 +275,7 @@ class Runner:
             if run.claim is not None:
                 await run.claim.hold(db)
             pending: list[NewEvent] = []
-            run.statements, run.pending = db, pending
+            run.statements, run.pending, run.after = db, pending, []
             try:
                 yield db
             finally:
@@ -281,6 +284,7 @@ class Runner:
             await finish(run, db, pending, started=first)
         if pending:
             self._poke()
+        run.committed()
 
     async def _give_up(self, run: Run, error: BaseException) -> None:
         """Say in the audit how a started operation ended, and give its key back, so that it can be tried again."""

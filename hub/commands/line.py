@@ -8,7 +8,7 @@ from typing import Any
 import uvloop
 
 from core.settings import Settings, SettingsError
-from hub.commands import doctor, keys, migrate, openapi, orgs, serve, v1_calls
+from hub.commands import doctor, keys, migrate, openapi, orgs, serve, v1_calls, work
 from hub.commands.failures import FAILURES, reason_of
 from hub.logs import configure_logs
 
@@ -21,7 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed with a reason on stderr, 2 wrong use."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = Settings.load(host=getattr(arguments, "host", None), port=getattr(arguments, "port", None))
+        settings = Settings.load(
+            host=getattr(arguments, "host", None),
+            port=getattr(arguments, "port", None),
+            jobs=False if getattr(arguments, "no_jobs", False) else None,
+        )
     except SettingsError as error:
         return _failed(f"A setting is wrong:\n{error}")
     configure_logs(settings.log)
@@ -60,7 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="serve by N processes on the one address, with a parent that restarts them; SIGHUP replaces them one by one",
     )
+    one.add_argument("--no-jobs", action="store_true", help="leave jobs to others: python -m hub work")
     one.set_defaults(command=serve.run)
+
+    one = commands.add_parser("work", help="do jobs without serving, until SIGTERM or Ctrl-C")
+    one.set_defaults(command=work.run)
 
     one = commands.add_parser("migrate", help="bring the database to the newest revision")
     one.add_argument("--new-epoch", action="store_true", help="begin a new epoch of the log: after every restore")

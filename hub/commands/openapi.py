@@ -9,11 +9,13 @@ import orjson
 from core.auth.signing import SigningKeys, TokenIssuer
 from core.auth.tickets import Tickets
 from core.clock import SystemClock
+from core.jobs.jobs import Jobs
 from core.operations.operation import Registry
 from core.settings import Settings
 from core.store.database import Database
 from core.store.redis import connect_redis
 from handlers.connections.operations import Connections, Found
+from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
@@ -38,7 +40,9 @@ def _unconnected() -> Registry:
     clock = SystemClock()
     database, redis = Database(_NOWHERE, role=None), connect_redis(_NOWHERE_REDIS)
     issuer = TokenIssuer(SigningKeys(database, _NOWHERE, "", clock), name="", audience="")
-    kinds = (Keys(""), Tokens(issuer), StreamTickets(Tickets(redis, "", clock)), Connections(_NoStreams()))
+    tickets = StreamTickets(Tickets(redis, "", clock))
+    jobs = JobOperations(Jobs(clock, lambda: None))
+    kinds = (Keys(""), Tokens(issuer), tickets, Connections(_NoStreams()), jobs)
     return registry(operation for kind in kinds for operation in kind.operations())
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 from functools import partial
 from typing import Any, NoReturn
@@ -55,6 +56,8 @@ async def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def with_workers(settings: Settings, count: int) -> NoReturn:
     """Become the parent of `count` workers. Raises OSError where the address is taken."""
+    # The workers read their settings from the environment, which they have of this process.
+    os.environ["HUB_JOBS"] = str(settings.jobs)
     sockets = listen_for(count, settings.host, settings.port)
     plan = Plan(
         sockets=[[each.fileno() for each in place] for place in sockets],

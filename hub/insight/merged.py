@@ -15,7 +15,18 @@ import orjson
 from prometheus_client.core import Metric
 
 # A sum of these says nothing: all workers see the same, or the worst is what matters.
-LARGEST = frozenset({"hub_nodes", "hub_node", "hub_feed_positions_behind", "hub_relay_behind", "python_info"})
+LARGEST = frozenset(
+    {
+        "hub_nodes",
+        "hub_node",
+        "hub_feed_positions_behind",
+        "hub_relay_behind",
+        "hub_jobs_queued",
+        "hub_jobs_running",
+        "hub_jobs_oldest_seconds",
+        "python_info",
+    }
+)
 LEAST = frozenset({"hub_redis_connected"})
 _OWN = "process_"
 

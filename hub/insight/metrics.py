@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from core.auth.permits import Counts as RateCounts
 from core.events.relay import Relay
 from core.histogram import Histogram
+from core.jobs.figures import Figures
 from core.operations.audit import AuditTrail
 from core.operations.timings import Timings
 from core.store.database import Database
@@ -25,6 +26,20 @@ from hub.stream.counts import StreamCounts
 from rooms.feed import Feeds
 
 Counts = dict[tuple[str, ...], float]
+
+
+class JobCounts(Protocol):
+    """What is known of jobs."""
+
+    @property
+    def by_kind(self) -> Mapping[str, Figures]:
+        """What waits and runs on all workers of the hub."""
+        ...
+
+    @property
+    def ended(self) -> Mapping[tuple[str, str], int]:
+        """How many attempts have ended in this process, by kind and outcome."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,7 @@ class Sources:
     lag: LoopLag
     nodes: Nodes
     pauses: Mapping[str, Histogram]
+    jobs: JobCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +146,7 @@ class _Node(Collector):
         yield from self._feeds()
         yield from self._writes()
         yield from self._limits()
+        yield from self._jobs()
         yield _histogram(
             "hub_loop_lag_seconds", "How late the event loop was, each 100 ms.", {(): self._sources.lag.histogram}
         )
@@ -202,6 +219,17 @@ class _Node(Collector):
         yield _counter(
             "hub_audit_lost", "Audit entries of reads and refusals that were lost.", {(): self._sources.trail.lost}
         )
+
+    def _jobs(self) -> Iterable[Metric]:
+        kinds = self._sources.jobs.by_kind
+        queued: Counts = {(kind,): each.queued for kind, each in kinds.items()}
+        running: Counts = {(kind,): each.running for kind, each in kinds.items()}
+        oldest: Counts = {(kind,): each.oldest_seconds for kind, each in kinds.items()}
+        yield _gauge("hub_jobs_queued", "Jobs that wait, on all nodes.", queued, "kind")
+        yield _gauge("hub_jobs_running", "Jobs that run, on all nodes.", running, "kind")
+        yield _gauge("hub_jobs_oldest_seconds", "For how long the oldest job that waits has been due.", oldest, "kind")
+        ended: Counts = {**self._sources.jobs.ended}
+        yield _counter("hub_jobs_ended", "Attempts that have ended here, by outcome.", ended, "kind", "outcome")
 
     def _limits(self) -> Iterable[Metric]:
         counts = self._sources.limits

@@ -19,7 +19,7 @@ from handlers.connections.operations import Connections
 from hub.insight.directory import Directory
 from hub.insight.door import InsightDoor
 from hub.insight.loop_lag import LoopLag
-from hub.insight.metrics import Metrics, Siblings, Sources
+from hub.insight.metrics import JobCounts, Metrics, Siblings, Sources
 from hub.insight.sockets import Sockets
 from hub.insight.tracing import Tracing
 from hub.nodes import Nodes
@@ -59,6 +59,7 @@ class Insight:
         limits: Counts,
         pauses: Mapping[str, Histogram],
         siblings: Siblings | None,
+        jobs: JobCounts,
     ) -> Metrics:
         """Return the metrics of the node, which these count besides; of all workers where it has `siblings`."""
         return Metrics(
@@ -74,6 +75,7 @@ class Insight:
                 lag=self._lag,
                 nodes=self._nodes,
                 pauses=pauses,
+                jobs=jobs,
             ),
             siblings,
         )

@@ -35,6 +35,7 @@ _TAGS: Mapping[str, str] = {
     "tokens": "Tokens for the organisation's own users",
     "tickets": "Tickets that open a stream from a browser",
     "connections": "Open streams",
+    "jobs": "What the hub does by itself for the organisation",
     "batch": "Many operations in one request",
     "hub": "The hub itself; these need no credential",
 }

@@ -42,6 +42,9 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "tokens.create": (),
     "tickets.create": (),
     **{f"connections.{verb}": () for verb in ("list", "get", "delete")},
+    "jobs.list": (),
+    "jobs.get": (),
+    "jobs.cancel": ("RESOURCE_CONFLICT",),
 }
 _FOR_ANYBODY = ["BAD_REQUEST", "UNKNOWN_PARAMETER", "VALIDATION_ERROR", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -36,6 +36,7 @@ BY_RENDER: Mapping[answers.Render, Success] = {
     answers.changed_with_secret: Success(200, "How it is now, with its secret", (*_WRITTEN, "Cache-Control")),
     answers.made: Success(201, "What was made; the hub does not keep it", ("Cache-Control", "Idempotent-Replayed")),
     answers.shown: Success(200, "How it is at this moment", ("Cache-Control",)),
+    answers.done: Success(200, "How it is now", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed")),
     answers.gone: Success(204, "It is gone", ("X-Event-Id", "Idempotent-Replayed"), body="none"),
     answers.page: Success(200, "A page of the list", ("Link", *_READ), body="page"),
 }

@@ -18,6 +18,10 @@ OTHERS = (
 )  # fmt: skip
 # What is of one answer alone, or of its moment; a length only where there is a body, or would be.
 OWN = ("x-request-id", "date", "transfer-encoding")
+A_JOB = """
+INSERT INTO jobs (id, org_id, kind, payload, run_at, created_at)
+VALUES (gen_random_uuid(), $1, 'none', '{}', now(), now()) RETURNING id
+"""
 OF_ITS_MOMENT = ("/metrics", "/healthz", "/v2/connections", "/trace")
 
 
@@ -38,6 +42,8 @@ async def test_head_answers_as_get_without_a_body(
             body = {"name": "A", "metadata": {"text": "x" * 2000}}
             ids[kind] = (await rest.call("POST", f"/v2/{kind}", body)).body["id"]
         ids["keys"] = (await rest.call("POST", "/v2/keys", {"name": "CI", "scopes": ["read:agents"]})).body["id"]
+        (job,) = await organisation.rows(A_JOB, organisation.id)
+        ids["jobs"] = str(job["id"])
         document = (await rest.call("GET", "/openapi.json")).body
         for path in (*(path for path, methods in document["paths"].items() if "get" in methods), *OTHERS):
             kind = path.split("/")[2] if "{id}" in path else ""

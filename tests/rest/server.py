@@ -19,6 +19,7 @@ from core.auth.signing import SigningKeys, TokenIssuer
 from core.auth.tickets import Tickets
 from core.auth.tokens import TokenVerifier
 from core.errors import CATALOGUE
+from core.jobs.jobs import Jobs
 from core.operations.audit import AuditTrail
 from core.operations.idempotency import IdempotencyKeys
 from core.operations.operation import Operation, Registry
@@ -29,6 +30,7 @@ from core.store.migrate import installation_secret
 from core.store.redis import Redis, connect_redis
 from handlers.agents.operations import Agents
 from handlers.connections.operations import Connections, Found
+from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
 from handlers.knowledge.operations import Knowledge
 from handlers.tickets.operations import StreamTickets
@@ -162,7 +164,8 @@ def credential_operations(
     """Return the operations on credentials, with parts that connect when they are first used."""
     issuer = TokenIssuer(SigningKeys(database, database_url, secret, clock), name=OWN, audience="api.aimatrix.com")
     tickets = StreamTickets(Tickets(redis, secret, clock))
-    kinds = (Keys(secret), Tokens(issuer), tickets, Connections(NoStreams()))
+    jobs = JobOperations(Jobs(clock, lambda: None))
+    kinds = (Keys(secret), Tokens(issuer), tickets, Connections(NoStreams()), jobs)
     return [item for kind in kinds for item in kind.operations()]
 
 

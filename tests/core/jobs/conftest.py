@@ -12,5 +12,7 @@ from tests.harness.clock import ManualClock
 @pytest.fixture
 async def house(database_url: str, clock: ManualClock) -> AsyncIterator[House]:
     database = Database(database_url, role="hub_app", size=8)
-    yield House(database_url, database, clock)
+    system = Database(database_url, role="hub_system", size=4)
+    yield House(database_url, database, system, clock)
+    await system.close()
     await database.close()

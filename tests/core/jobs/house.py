@@ -27,6 +27,7 @@ class House:
 
     url: str
     database: Database
+    system: Database
     clock: Clock
     workers: list[Workers] = field(default_factory=list[Workers])
 
@@ -74,7 +75,7 @@ class House:
 
     @asynccontextmanager
     async def working(self, *kinds: JobKind, schedules: Sequence[Schedule] = ()) -> AsyncGenerator[Workers]:
-        workers = Workers(self.url, self.database, kinds, self.clock, schedules=schedules)
+        workers = Workers(self.url, self.database, self.system, kinds, self.clock, schedules=schedules)
         task = asyncio.create_task(workers.run())
         self.workers.append(workers)
         try:

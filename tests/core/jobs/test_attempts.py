@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from core.errors import HubError
-from core.jobs.kind import JobFailed, JobKind, RetryPolicy
+from core.jobs.kind import LEASE_SECONDS, JobFailed, JobKind, RetryPolicy
 from core.jobs.run import JobLost, JobRun
-from core.jobs.workers import BEAT_SECONDS
 from tests.core.jobs.house import House, Steps, error_of, seconds_until
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation
 from tests.harness.waiting import eventually
 
+BEAT_SECONDS = LEASE_SECONDS / 5
 EVENT = """
 INSERT INTO outbox (org_id, event_id, type, subject, channel, time, envelope)
 VALUES (current_org(), gen_random_uuid(), 'job.done', $1, 'agents:x', now(), $2)

@@ -11,7 +11,6 @@ from core.jobs.figures import Figures, JobFigures
 from core.jobs.kind import JobKind
 from core.jobs.retention import ENDED_DAYS, FAILED_DAYS, JobRetention
 from core.jobs.schedules import Schedule
-from core.store.database import Database
 from tests.core.jobs.house import House, Steps
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation
@@ -145,12 +144,8 @@ async def test_ended_jobs_are_removed_after_their_days(house: House, organisatio
         finished_at = clock.now() - timedelta(days=days)
         await house.rows("UPDATE jobs SET status = $2, finished_at = $3 WHERE id = $1", made.id, status, finished_at)
     await house.enqueue(organisation.id, "note")
-    system = Database(house.url, role="hub_system", size=1)
-    try:
-        assert await JobRetention(system, clock).sweep() == 3
-        assert await JobRetention(system, clock).sweep() == 0
-    finally:
-        await system.close()
+    assert await JobRetention(house.system, clock).sweep() == 3
+    assert await JobRetention(house.system, clock).sweep() == 0
     left = await house.rows("SELECT status FROM jobs ORDER BY status")
     assert [row["status"] for row in left] == ["completed", "failed", "queued"]
 
@@ -158,19 +153,15 @@ async def test_ended_jobs_are_removed_after_their_days(house: House, organisatio
 async def test_figures_say_what_waits_and_runs(house: House, organisation: Organisation, clock: ManualClock):
     """Of all organisations and workers; a kind that has nothing left stays, with zeros."""
     steps = Steps(gate=asyncio.Event())
-    system = Database(house.url, role="hub_system", size=1)
-    figures = JobFigures(system, clock)
-    try:
-        async with house.working(JobKind("note", steps, concurrency=1)):
-            await house.enqueue(organisation.id, "note")
-            await eventually(steps.has_run(1))
-            await house.enqueue(organisation.id, "note")
-            await house.enqueue(organisation.id, "note", run_at=clock.now() + timedelta(hours=1))
-            await clock.advance(5)
-            await figures.look()
-            assert figures.by_kind == {"note": Figures(2, 1, 5.0)}
-        await house.rows("DELETE FROM jobs")
+    figures = JobFigures(house.system, clock)
+    async with house.working(JobKind("note", steps, concurrency=1)):
+        await house.enqueue(organisation.id, "note")
+        await eventually(steps.has_run(1))
+        await house.enqueue(organisation.id, "note")
+        await house.enqueue(organisation.id, "note", run_at=clock.now() + timedelta(hours=1))
+        await clock.advance(5)
         await figures.look()
-        assert figures.by_kind == {"note": Figures(0, 0, 0.0)}
-    finally:
-        await system.close()
+        assert figures.by_kind == {"note": Figures(2, 1, 5.0)}
+    await house.rows("DELETE FROM jobs")
+    await figures.look()
+    assert figures.by_kind == {"note": Figures(0, 0, 0.0)}

@@ -1,0 +1,1 @@
+"""The organisation's jobs: looked at, and ended."""

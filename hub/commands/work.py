@@ -1,0 +1,61 @@
+"""`work`: do jobs in this process, without serving; until SIGTERM, SIGINT, or what it cannot do without has died."""
+
+import argparse
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+
+from core.clock import SystemClock
+from core.settings import Settings
+from core.store.database import Database
+from core.store.migrate import migrate
+from core.store.redis import connect_redis
+from hub.background import Background
+from hub.engines import engines_of
+from hub.jobs import JobParts
+from hub.pokes import follow, hear
+from hub.process import Process
+from hub.standard_streams import say
+
+
+async def run(settings: Settings, _arguments: argparse.Namespace) -> int:
+    """Work; returns 0 after a drain, 1 when it had to give up."""
+    ending: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.put_nowait, "")
+    process = Process(SystemClock())
+    async with AsyncExitStack() as stack:
+        parts = await _begin(settings, process, Background(ending.put_nowait), stack)
+        say("AIMatrix Hub does jobs")
+        with process.watched():
+            died = await ending.get()
+        # A second signal does not wait for the jobs: they go back at once.
+        draining, again = asyncio.create_task(parts.drain(settings.drain)), asyncio.create_task(ending.get())
+        await asyncio.wait((draining, again), return_when=asyncio.FIRST_COMPLETED)
+        again.cancel()
+        if not draining.done():
+            await parts.drain(0)
+            await draining
+    return 1 if died else 0
+
+
+async def _begin(settings: Settings, process: Process, background: Background, stack: AsyncExitStack) -> JobParts:
+    """Start the workers; `stack` ends each part before what it uses."""
+    clock = process.clock
+    addresses = await stack.enter_async_context(engines_of(settings))
+    await migrate(addresses.database_url)
+    database = Database(addresses.database_url, role="hub_app")
+    await database.open()
+    stack.push_async_callback(database.close)
+    redis = connect_redis(addresses.redis_url)
+    stack.push_async_callback(redis.aclose)
+    parts = JobParts(addresses.database_url, database, redis, clock, does_jobs=True)
+    stack.push_async_callback(parts.close)
+    heard = await hear(addresses.redis_url, clock, parts.pokes)
+    stack.push_async_callback(heard.close)
+    stack.push_async_callback(background.stop)
+    background.start("pokes", follow(heard, parts.pokes))
+    if parts.workers is not None:
+        background.start("jobs", parts.workers.run())
+    return parts

@@ -1,0 +1,64 @@
+"""The jobs of a process, wired: what kinds there are, workers where it does jobs, pokes, figures."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from core.clock import Clock
+from core.jobs.figures import Figures, JobFigures
+from core.jobs.jobs import Jobs
+from core.jobs.retention import JobRetention
+from core.jobs.workers import Workers
+from core.operations.housekeeping import SCHEDULE, Housekeeping, sweep_idempotency
+from core.operations.operation import Operation
+from core.store.database import Database
+from core.store.redis import Redis
+from handlers.jobs.operations import JobOperations
+from hub.pokes import JOBS_CHANNEL, Pokes
+
+# Connections by which ends, progress and figures are written and read; they are used for a moment.
+POOL_SIZE = 4
+
+
+class JobParts:
+    """`jobs` makes them. `workers` is None where this process does none. `close` comes after what runs has ended."""
+
+    def __init__(self, url: str, database: Database, redis: Redis, clock: Clock, *, does_jobs: bool) -> None:
+        self._system = Database(url, role="hub_system", size=POOL_SIZE)
+        self.figures = JobFigures(self._system, clock)
+        sweeps = {
+            "idempotency": partial(sweep_idempotency, database),
+            "jobs": JobRetention(self._system, clock).sweep,
+        }
+        kinds = (Housekeeping(sweeps).kind,)
+        self.workers = Workers(url, database, self._system, kinds, clock, schedules=(SCHEDULE,)) if does_jobs else None
+        self.pokes = Pokes(self.workers, redis, clock, JOBS_CHANNEL)
+        self.jobs = Jobs(clock, self.pokes.poke)
+
+    @property
+    def running(self) -> Mapping[str, Workers | JobFigures]:
+        """What works in the background, by name."""
+        return {"figures": self.figures} | ({} if self.workers is None else {"jobs": self.workers})
+
+    @property
+    def by_kind(self) -> Mapping[str, Figures]:
+        """What waits and runs on all workers."""
+        return self.figures.by_kind
+
+    @property
+    def ended(self) -> Mapping[tuple[str, str], int]:
+        """How many attempts have ended in this process, by kind and outcome."""
+        return {} if self.workers is None else self.workers.ended
+
+    def operations(self) -> list[Operation]:
+        """Return the operations on jobs."""
+        return JobOperations(self.jobs).operations()
+
+    async def drain(self, seconds: float) -> None:
+        """Claim no more; what runs has so long to end, then it goes back."""
+        if self.workers is not None:
+            await self.workers.drain(seconds)
+
+    async def close(self) -> None:
+        """Close what is left."""
+        await self.pokes.close()
+        await self._system.close()

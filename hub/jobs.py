@@ -8,7 +8,7 @@ from core.jobs.figures import Figures, JobFigures
 from core.jobs.jobs import Jobs
 from core.jobs.retention import JobRetention
 from core.jobs.workers import Workers
-from core.operations.housekeeping import SCHEDULE, Housekeeping, sweep_idempotency
+from core.operations.housekeeping import SCHEDULE, Housekeeping, sweep_attempts, sweep_idempotency
 from core.operations.operation import Operation
 from core.store.database import Database
 from core.store.redis import Redis
@@ -27,6 +27,7 @@ class JobParts:
         self.figures = JobFigures(self._system, clock)
         sweeps = {
             "idempotency": partial(sweep_idempotency, database),
+            "attempts": partial(sweep_attempts, database),
             "jobs": JobRetention(self._system, clock).sweep,
         }
         kinds = (Housekeeping(sweeps).kind,)

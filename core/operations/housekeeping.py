@@ -35,11 +35,20 @@ class Housekeeping:
 
 
 async def sweep_idempotency(database: Database) -> int:
-    """Remove expired idempotency rows; returns how many. Raises HubError while PostgreSQL is away."""
+    """Remove idempotency rows older than a day; returns how many. Raises HubError while PostgreSQL is away."""
+    return await _swept(database, "SELECT sweep_idempotency($1)")
+
+
+async def sweep_attempts(database: Database) -> int:
+    """Remove attempts of deliveries older than a week; returns how many. Raises HubError while PostgreSQL is away."""
+    return await _swept(database, "SELECT sweep_attempts($1)")
+
+
+async def _swept(database: Database, statement: str) -> int:
     removed = 0
     while True:
         async with database.unbound() as db:
-            step = await db.fetchval("SELECT sweep_idempotency($1)", ROWS_A_STEP)
+            step = await db.fetchval(statement, ROWS_A_STEP)
         removed += step
         if step < ROWS_A_STEP:
             return removed

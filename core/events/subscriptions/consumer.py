@@ -1,0 +1,78 @@
+"""A consumer inside the hub: what webhooks are pushed with, and what waits for who pulls."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from core.clock import Clock
+from core.events.subscriptions import dead_letters, deliveries
+from core.events.subscriptions.subscription import Answer, Buried, Delivery, Hold
+from core.store.database import Database
+from core.store.statements import Statements
+
+
+class Consumer:
+    """Leases and answers, each in a transaction of its own; announces dead letters, and calls `poke` when it did.
+
+    `database` is that of `hub_app`, or of `hub_system` for all organisations. Every method raises HubError SERVICE_UNAVAILABLE
+    while PostgreSQL is away; what was not answered then is handed out again when its lease ends.
+    """
+
+    def __init__(self, database: Database, clock: Clock, poke: Callable[[], None]) -> None:
+        self._database = database
+        self._clock = clock
+        self._poke = poke
+
+    async def ready(self) -> list[tuple[UUID, UUID]]:
+        """Return organisation and id of the push subscriptions that may have something to lease; needs `hub_system`."""
+        async with self._database.unbound() as db:
+            return await deliveries.ready(db)
+
+    async def next_due(self, org_id: UUID, id: UUID) -> float | None:
+        """Return in how many seconds there may be something to lease; None while only a new event can bring it."""
+        async with self._database.read(org_id) as db:
+            return await deliveries.next_due(db, org_id, id)
+
+    async def lease(self, org_id: UUID, id: UUID, most: int) -> list[Delivery]:
+        """Take up to `most` deliveries that are due, oldest first, for the subscription's `ack_seconds`."""
+        async with self._database.transaction(org_id) as db:
+            leased, buried = await deliveries.lease(db, org_id, id, most)
+            await self._announce(db, org_id, id, buried)
+        self._poked(buried)
+        return leased
+
+    async def ack(self, org_id: UUID, id: UUID, holds: Sequence[Hold], answer: Answer | None = None) -> set[int]:
+        """End deliveries; returns those whose lease still held. With an `answer` the attempt is kept."""
+        async with self._database.read(org_id) as db:
+            return await deliveries.ack(db, org_id, id, holds, answer)
+
+    async def refuse(
+        self,
+        org_id: UUID,
+        id: UUID,
+        holds: Sequence[Hold],
+        answer: Answer,
+        *,
+        delay_seconds: float | None = None,
+        for_good: bool = False,
+    ) -> set[int]:
+        """Have deliveries come again later, or, `for_good`, not at all; returns those whose lease still held."""
+        async with self._database.transaction(org_id) as db:
+            refused, buried = await deliveries.refuse(
+                db, org_id, id, holds, answer=answer, delay_seconds=delay_seconds, for_good=for_good
+            )
+            await self._announce(db, org_id, id, buried)
+        self._poked(buried)
+        return refused
+
+    async def extend(self, org_id: UUID, id: UUID, holds: Sequence[Hold], seconds: float) -> dict[int, datetime]:
+        """Let leases end `seconds` from now; returns the new end of those that still held."""
+        async with self._database.read(org_id) as db:
+            return await deliveries.extend(db, org_id, id, holds, seconds)
+
+    async def _announce(self, db: Statements, org_id: UUID, id: UUID, buried: Sequence[Buried]) -> None:
+        await dead_letters.announce(db, org_id, dead_letters.announcements(id, buried), self._clock.now())
+
+    def _poked(self, buried: Sequence[Buried]) -> None:
+        if buried:
+            self._poke()

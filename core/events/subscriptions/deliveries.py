@@ -1,0 +1,165 @@
+"""Handing out the events of a subscription, and taking the answers.
+
+All methods are given statements that speak for the organisation (`hub_app`) or for all (`hub_system`). `lease`, `refuse` and `bury`
+are several statements: they are given a transaction, which the caller commits. Time is PostgreSQL's: a test that wants time to pass
+makes rows older.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from core.events.subscriptions.subscription import WINDOW, Answer, Buried, Delivery, Hold
+from core.ids import new_id
+from core.store.queries import load_queries
+from core.store.statements import Statements
+
+SQL: Mapping[str, str] = load_queries(Path(__file__).with_name("deliveries.sql"))
+# So many positions are looked at in one statement: some milliseconds, whatever matches.
+LOOK = 5_000
+# And in so many statements until something is found, before others get their turn.
+LOOKS = 10
+BURIED_AT_ONCE = 100
+_NO_ANSWER = Answer()
+
+
+async def lease(db: Statements, org_id: UUID, id: UUID, most: int) -> tuple[list[Delivery], list[Buried]]:
+    """Hand out up to `most` deliveries that are due, oldest first; the transaction holds the subscription's row meanwhile.
+
+    Also returned: what became a dead letter, since nobody answered its last attempt; the caller announces it. Nothing is handed
+    out of a subscription that is paused, disabled or not there.
+    """
+    held = await db.fetchrow(SQL["hold"], org_id, id)
+    if held is None or held["status"] != "active":
+        return [], []
+    buried: list[Buried] = []
+    if held["has_exhausted"]:
+        ids = await db.fetch(SQL["exhausted"], org_id, id, held["max_deliveries"], BURIED_AT_ONCE)
+        buried = await bury(db, org_id, id, [row["id"] for row in ids], "max_deliveries")
+    if held["has_replays"]:
+        await _fill_replays(db, org_id, id, ordered=held["ordered"])
+    await _fill(db, org_id, id, held)
+    rows = await db.fetch(
+        SQL["lease"], org_id, id, most, held["max_in_flight"], held["max_deliveries"], held["ack_seconds"]
+    )
+    return [_delivery(row) for row in rows], buried
+
+
+async def next_due(db: Statements, org_id: UUID, id: UUID) -> float | None:
+    """Return in how many seconds there may be something to lease, 0 or less for now; None while only a new event can bring it.
+
+    One cheap statement, for who waits.
+    """
+    return await db.fetchval(SQL["next_due"], org_id, id, WINDOW)
+
+
+async def ready(db: Statements) -> list[tuple[UUID, UUID]]:
+    """Return organisation and id of the push subscriptions that may have something to lease; for `hub_system`."""
+    return [(row["org_id"], row["id"]) for row in await db.fetch(SQL["ready"], WINDOW)]
+
+
+async def ack(db: Statements, org_id: UUID, id: UUID, holds: Sequence[Hold], answer: Answer | None = None) -> set[int]:
+    """End deliveries; returns those whose lease still held. With an `answer` the attempt is kept."""
+    said = answer or _NO_ANSWER
+    given = (*_split(holds), answer is not None, said.status, said.kept())
+    rows = await db.fetch(SQL["ack"], org_id, id, *given)
+    return {row["id"] for row in rows}
+
+
+async def refuse(
+    db: Statements,
+    org_id: UUID,
+    id: UUID,
+    holds: Sequence[Hold],
+    *,
+    answer: Answer = _NO_ANSWER,
+    delay_seconds: float | None = None,
+    for_good: bool = False,
+) -> tuple[set[int], list[Buried]]:
+    """Have deliveries come again after `delay_seconds`, or the subscription's own delay with jitter; returns those that still held.
+
+    After the last attempt, or `for_good`, they become dead letters, which are returned too, for the caller to announce.
+    """
+    rows = await db.fetch(SQL["refuse"], org_id, id, *_split(holds), delay_seconds, answer.status, answer.kept())
+    dead = [row["id"] for row in rows if for_good or row["is_last"]]
+    reason = "rejected" if for_good else "max_deliveries"
+    return {row["id"] for row in rows}, await bury(db, org_id, id, dead, reason)
+
+
+async def extend(db: Statements, org_id: UUID, id: UUID, holds: Sequence[Hold], seconds: float) -> dict[int, Any]:
+    """Let leases end `seconds` from now; returns the new end of those that still held."""
+    rows = await db.fetch(SQL["extend"], org_id, id, *_split(holds), seconds)
+    return {row["id"]: row["lease_until"] for row in rows}
+
+
+async def bury(db: Statements, org_id: UUID, id: UUID, deliveries: Sequence[int], reason: str) -> list[Buried]:
+    """Make dead letters of deliveries, with their attempts; the caller announces what is returned."""
+    if not deliveries:
+        return []
+    rows = await db.fetch(SQL["bury"], org_id, id, deliveries, [new_id() for _ in deliveries], reason)
+    return [Buried(**row) for row in rows]
+
+
+async def _fill(db: Statements, org_id: UUID, id: UUID, held: Any) -> None:
+    """Make deliveries of what the log has behind the cursor, until some are found, the window is full or the log at its end."""
+    cursor: int = held["cursor"]
+    for _ in range(LOOKS):
+        if cursor >= held["head"]:
+            return
+        filled = await db.fetchrow(
+            SQL["fill"],
+            org_id,
+            id,
+            cursor,
+            held["type_patterns"],
+            held["subject_patterns"],
+            WINDOW,
+            LOOK,
+            held["ordered"],
+        )
+        if filled is None or filled["placed"]:
+            return
+        cursor = filled["cursor"]
+
+
+async def _fill_replays(db: Statements, org_id: UUID, id: UUID, *, ordered: bool) -> None:
+    """Make deliveries of each running replay's next events, as many as its pace allows."""
+    for replay in await db.fetch(SQL["running_replays"], org_id, id):
+        pace = WINDOW if replay["rate"] is None else min(WINDOW, int(replay["rate"] * replay["paced_seconds"]))
+        if pace < 1:
+            continue
+        await db.fetchrow(
+            SQL["fill_replay"],
+            org_id,
+            id,
+            replay["id"],
+            replay["cursor"],
+            replay["upto"],
+            replay["type_patterns"],
+            replay["subject_patterns"],
+            WINDOW,
+            LOOK,
+            pace,
+            ordered,
+        )
+
+
+def _split(holds: Iterable[Hold]) -> tuple[list[int], list[UUID]]:
+    held = list(holds)
+    return [each.delivery for each in held], [each.lease for each in held]
+
+
+def _delivery(row: Any) -> Delivery:
+    return Delivery(
+        Hold(row["id"], row["lease"]),
+        row["attempt"],
+        row["lease_until"],
+        row["position"],
+        row["event_id"],
+        row["type"],
+        row["subject"],
+        row["time"],
+        row["replayed"],
+        row["envelope"],
+    )

@@ -1,0 +1,208 @@
+-- What stands between the log and who consumes it. Every statement names the organisation: the role of workers sees all.
+-- Time is PostgreSQL's, and the statement's own moment: clock_timestamp().
+
+-- name: hold
+-- The row's lock makes one at a time of those who fill, lease, redrive or delete; not of those who acknowledge. Its version is
+-- the newest also where it was waited for; `head` and `has_exhausted` may be a moment old, and are looked at again next time.
+SELECT s.status, s.cursor, s.type_patterns, s.subject_patterns, s.ordered, s.max_in_flight, s.ack_seconds, s.max_deliveries, s.delays,
+       h.position AS head,
+       EXISTS (SELECT 1 FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id
+               AND d.due_at <= clock_timestamp() AND d.attempt >= s.max_deliveries) AS has_exhausted,
+       EXISTS (SELECT 1 FROM replays r WHERE r.org_id = s.org_id AND r.target_id = s.id AND r.status = 'running') AS has_replays
+FROM subscriptions s JOIN heads h ON h.org_id = s.org_id
+WHERE s.org_id = $1 AND s.id = $2
+FOR NO KEY UPDATE OF s
+
+-- name: fill
+-- $3 cursor, $4 and $5 patterns, $6 most rows outstanding, $7 most positions looked at, $8 ordered. Beyond the head of this
+-- statement's own snapshot nothing is looked at, and positions are committed in their order: the cursor passes nothing by.
+-- What says something about the subscription itself is not for it: it would make more of the same.
+WITH bound AS (
+    SELECT least(h.position, $3::bigint + $7::bigint) AS upto,
+           $6::bigint - (SELECT count(*) FROM deliveries d WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.replay_id IS NULL) AS room
+    FROM heads h WHERE h.org_id = $1
+), matched AS (
+    SELECT e.position, e.event_id, e.subject
+    FROM events e
+    WHERE e.org_id = $1 AND e.position > $3 AND e.position <= (SELECT upto FROM bound)
+      AND e.type LIKE ANY ($4::text[]) AND ($5::text[] = '{}' OR e.subject LIKE ANY ($5::text[]))
+      AND e.subject <> 'subscriptions/' || $2::uuid
+    ORDER BY e.position
+    LIMIT greatest((SELECT room FROM bound), 0)
+), placed AS (
+    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, ordered, due_at)
+    SELECT $1::uuid, $2::uuid, position, event_id, subject, $8::boolean, clock_timestamp() FROM matched ORDER BY position
+), counted AS (
+    SELECT count(*) AS placed, max(position) AS last FROM matched
+)
+UPDATE subscriptions s
+SET cursor = CASE WHEN counted.placed < bound.room THEN bound.upto ELSE counted.last END
+FROM bound, counted
+WHERE s.org_id = $1 AND s.id = $2 AND bound.room > 0 AND bound.upto > $3
+RETURNING s.cursor, counted.placed
+
+-- name: lease
+-- $3 how many, $4 most in flight, $5 most attempts, $6 seconds. What was leased before and came back unanswered has expired; live
+-- events go before replayed ones. Ordered: of a subject only the oldest outstanding one, so that the next waits for its answer.
+WITH due AS (
+    SELECT d.id, d.lease, d.attempt, d.leased_at, d.due_at, d.event_id
+    FROM deliveries d
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.due_at <= clock_timestamp() AND d.attempt < $5
+      AND (NOT d.ordered OR NOT EXISTS (
+          SELECT 1 FROM deliveries e
+          WHERE e.ordered AND e.org_id = $1 AND e.subscription_id = $2 AND e.subject = d.subject AND e.id < d.id
+            AND e.replay_id IS NOT DISTINCT FROM d.replay_id))
+    ORDER BY d.replay_id IS NOT NULL, d.due_at, d.id
+    LIMIT (SELECT greatest(0, least($3::bigint, $4::bigint - count(*))) FROM deliveries o
+           WHERE o.org_id = $1 AND o.subscription_id = $2 AND o.lease IS NOT NULL AND o.due_at > clock_timestamp())
+    FOR UPDATE OF d SKIP LOCKED
+), expired AS (
+    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome)
+    SELECT $1, $2, id, attempt, event_id, leased_at, due_at, 'expired' FROM due WHERE lease IS NOT NULL
+    ON CONFLICT DO NOTHING
+), leased AS (
+    UPDATE deliveries d
+    SET attempt = d.attempt + 1, lease = gen_random_uuid(), leased_at = clock_timestamp(),
+        due_at = clock_timestamp() + make_interval(secs => $6)
+    FROM due
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = due.id
+    RETURNING d.id, d.lease, d.attempt, d.due_at, d.position, d.event_id, d.subject, d.replay_id
+)
+SELECT leased.id, leased.lease, leased.attempt, leased.due_at AS lease_until, leased.position, leased.event_id, leased.subject,
+       leased.replay_id IS NOT NULL AS replayed, e.type, e.time, e.envelope
+FROM leased JOIN events e ON e.org_id = $1 AND e.position = leased.position
+ORDER BY leased.id
+
+-- name: next_due
+-- In how many seconds there may be something to lease; NULL where only the log's next event can bring it. A window that is full takes
+-- nothing more of the log.
+SELECT CASE WHEN s.status <> 'active' THEN NULL
+            WHEN s.cursor < h.position AND (
+                SELECT count(*) FROM (
+                    SELECT FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id AND d.replay_id IS NULL LIMIT $3::bigint
+                ) AS taken) < $3::bigint THEN 0
+            ELSE least(
+                (SELECT extract(epoch FROM min(d.due_at) - clock_timestamp())
+                 FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id),
+                (SELECT extract(epoch FROM min(r.paced_at + make_interval(secs => coalesce(1 / r.rate, 0))) - clock_timestamp())
+                 FROM replays r WHERE r.org_id = s.org_id AND r.target_id = s.id AND r.status = 'running'))
+       END::double precision AS seconds
+FROM subscriptions s JOIN heads h ON h.org_id = s.org_id
+WHERE s.org_id = $1 AND s.id = $2
+
+-- name: ready
+-- The push subscriptions of all organisations that have something to do now, by the same rule.
+SELECT s.org_id, s.id
+FROM subscriptions s JOIN heads h ON h.org_id = s.org_id
+WHERE s.delivery = 'push' AND s.status = 'active' AND (
+    EXISTS (SELECT 1 FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id AND d.due_at <= clock_timestamp())
+    OR s.cursor < h.position AND (
+        SELECT count(*) FROM (
+            SELECT FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id AND d.replay_id IS NULL LIMIT $1::bigint
+        ) AS taken) < $1::bigint
+    OR EXISTS (SELECT 1 FROM replays r WHERE r.org_id = s.org_id AND r.target_id = s.id AND r.status = 'running'
+               AND r.paced_at + make_interval(secs => coalesce(1 / r.rate, 0)) <= clock_timestamp()))
+
+-- name: ack
+-- Fenced by the lease: of who was too late, and another has it by now, nothing is deleted. `answers` is NULL where no attempt is kept.
+WITH given AS (
+    SELECT * FROM unnest($3::bigint[], $4::uuid[]) AS given (id, lease)
+), done AS (
+    DELETE FROM deliveries d USING given
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.id AND d.lease = given.lease
+    RETURNING d.id, d.attempt, d.event_id, d.leased_at
+), kept AS (
+    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer)
+    SELECT $1, $2, id, attempt, event_id, leased_at, clock_timestamp(), 'acknowledged', $6::integer, $7::text FROM done WHERE $5::boolean
+    ON CONFLICT DO NOTHING
+)
+SELECT id FROM done
+
+-- name: refuse
+-- What was not wanted comes again after its delay, which is $5 or the subscription's, spread by a fifth to either side so that
+-- what failed together does not come back together.
+WITH given AS (
+    SELECT * FROM unnest($3::bigint[], $4::uuid[]) AS given (id, lease)
+), refused AS (
+    UPDATE deliveries d
+    SET lease = NULL, due_at = clock_timestamp() + make_interval(secs =>
+        coalesce($5::double precision, s.delays[least(d.attempt, cardinality(s.delays))] * (0.8 + 0.4 * random())))
+    FROM given, subscriptions s
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.id AND d.lease = given.lease
+      AND s.org_id = $1 AND s.id = $2
+    RETURNING d.id, d.attempt, d.event_id, d.leased_at, d.attempt >= s.max_deliveries AS is_last
+), kept AS (
+    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer)
+    SELECT $1, $2, id, attempt, event_id, leased_at, clock_timestamp(), 'refused', $6::integer, $7::text FROM refused
+    ON CONFLICT DO NOTHING
+)
+SELECT id, is_last FROM refused
+
+-- name: extend
+UPDATE deliveries d SET due_at = clock_timestamp() + make_interval(secs => $5)
+FROM unnest($3::bigint[], $4::uuid[]) AS given (id, lease)
+WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.id AND d.lease = given.lease
+RETURNING d.id, d.due_at AS lease_until
+
+-- name: exhausted
+-- What nobody answered when it was handed out for the last time.
+SELECT d.id FROM deliveries d
+WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.due_at <= clock_timestamp() AND d.attempt >= $3
+ORDER BY d.due_at LIMIT $4
+
+-- name: bury
+-- $3 ids of deliveries, $4 as many new ids for the dead letters, $5 the reason.
+WITH given AS (
+    SELECT * FROM unnest($3::bigint[], $4::uuid[]) AS given (delivery, id)
+), gone AS (
+    DELETE FROM deliveries d USING given
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.delivery
+    RETURNING given.id, d.id AS delivery, d.position, d.event_id, d.subject, d.replay_id, d.attempt, d.lease, d.leased_at, d.due_at
+), expired AS (
+    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome)
+    SELECT $1, $2, delivery, attempt, event_id, leased_at, due_at, 'expired' FROM gone WHERE lease IS NOT NULL
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO dead_letters (org_id, id, subscription_id, delivery, position, event_id, type, subject, replay_id, attempts, reason, died_at)
+SELECT $1, gone.id, $2, gone.delivery, gone.position, gone.event_id, e.type, gone.subject, gone.replay_id, gone.attempt, $5, clock_timestamp()
+FROM gone JOIN events e ON e.org_id = $1 AND e.position = gone.position
+ORDER BY gone.delivery
+RETURNING id, position, event_id, type, subject, attempts, reason
+
+-- name: running_replays
+-- Locked, in one order: a pause or a cancel waits for this transaction, and then holds.
+SELECT id, cursor, upto, type_patterns, subject_patterns, rate,
+       least(extract(epoch FROM clock_timestamp() - paced_at), greatest(1, coalesce(1 / rate, 0)))::double precision AS paced_seconds
+FROM replays WHERE org_id = $1 AND target_id = $2 AND status = 'running' ORDER BY id FOR NO KEY UPDATE
+
+-- name: fill_replay
+-- As `fill`, from a replay's own cursor up to its end, and at most $10 rows, its pace.
+WITH bound AS (
+    SELECT least($5::bigint, $4::bigint + $9::bigint) AS upto,
+           least($10::bigint, $8::bigint - (SELECT count(*) FROM deliveries d WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.replay_id = $3)) AS room
+), matched AS (
+    SELECT e.position, e.event_id, e.subject
+    FROM events e
+    WHERE e.org_id = $1 AND e.position > $4 AND e.position <= (SELECT upto FROM bound)
+      AND e.type LIKE ANY ($6::text[]) AND ($7::text[] = '{}' OR e.subject LIKE ANY ($7::text[]))
+      AND e.subject <> 'subscriptions/' || $2::uuid
+    ORDER BY e.position
+    LIMIT greatest((SELECT room FROM bound), 0)
+), placed AS (
+    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, ordered, replay_id, due_at)
+    SELECT $1::uuid, $2::uuid, position, event_id, subject, $11::boolean, $3::uuid, clock_timestamp() FROM matched ORDER BY position
+), counted AS (
+    SELECT count(*) AS placed, max(position) AS last FROM matched
+), next AS (
+    SELECT counted.placed, CASE WHEN counted.placed < bound.room THEN bound.upto ELSE counted.last END AS cursor
+    FROM bound, counted WHERE bound.room > 0
+)
+UPDATE replays r
+SET cursor = next.cursor, placed = r.placed + next.placed, updated_at = clock_timestamp(),
+    -- What was not used of the pace is kept for a second, so that it is exact however often this is asked, and no burst follows.
+    paced_at = greatest(r.paced_at, clock_timestamp() - make_interval(secs => greatest(1, coalesce(1 / r.rate, 0))))
+        + make_interval(secs => coalesce(next.placed / r.rate, 0)),
+    status = CASE WHEN next.cursor >= r.upto THEN 'done' ELSE r.status END
+FROM next
+WHERE r.org_id = $1 AND r.id = $3
+RETURNING r.cursor, next.placed

@@ -31,6 +31,7 @@ from core.store.migrate import installation_secret, migrate
 from core.store.redis import Redis, connect_redis
 from handlers.agents.operations import Agents
 from handlers.knowledge.operations import Knowledge
+from handlers.subscriptions.wiring import subscription_operations
 from handlers.twins.operations import Twins
 from hub.background import Background
 from hub.credentials import credentials_of
@@ -52,6 +53,7 @@ from hub.stream.fanout import Fanout
 from hub.stream.settings import stream_settings
 from rest.door import RestDoor
 from rest.v1 import V1
+from rooms.arrivals import Arrivals
 from rooms.feed import Feeds
 from rooms.live import LiveRooms
 from rooms.live_store import LiveStore
@@ -175,7 +177,9 @@ class Hub:
         feeds = Feeds(addresses.redis_url, tails=tails, log=log, clock=clock, sink=fanout)
         live = LiveRooms(LiveStore(redis), switch=feeds.switch, clock=clock, sink=fanout)
         self._insight = Insight(redis, feeds, clock, node=self.node, sockets=lambda: self._stream.sockets)
-        operations = registry((*credentials.operations(), *self._insight.operations(), *self._jobs.operations()))
+        subscriptions = subscription_operations(database, log, Arrivals(feeds, clock), clock, pokes.poke)
+        more = (*credentials.operations(), *self._insight.operations(), *self._jobs.operations(), *subscriptions)
+        operations = registry(more)
         limits = await self._begin_limiting(addresses.redis_url, redis)
         runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
         authenticator = credentials.authenticator

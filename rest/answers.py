@@ -30,6 +30,15 @@ def resource(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     return Answer(200, headers, asked.form.document(document, asked))
 
 
+def of_this_moment(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Document that says more than its version: the tag is for If-Match, and nobody keeps the answer."""
+    document = _document(outcome)
+    headers["ETag"] = etag(document.version, asked.form.variant)
+    headers["Cache-Control"] = "no-store"
+    headers["Content-Type"] = asked.form.media_type
+    return Answer(200, headers, asked.form.document(document, asked))
+
+
 def created(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     """Answer a new Document with 201, and where it is."""
     document = _document(outcome)
@@ -70,9 +79,16 @@ def shown(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
 
 
 def done(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
-    """Answer a Shown with 200, of what something was done to."""
+    """Answer a Shown of what was done with 200."""
     _tell_of_write(outcome, headers)
     return shown(asked, outcome, headers)
+
+
+def begun(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Shown of what was begun with 201; how it goes on is asked again."""
+    answer = done(asked, outcome, headers)
+    answer.status = 201
+    return answer
 
 
 def gone(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:

@@ -20,6 +20,7 @@ from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.run import Admission
 from core.operations.runner import Runner, check
+from core.presence import watch_over
 from core.watch import WATCHED, Watch
 from rest.asked import NO_QUERY, Asked
 from rest.codings import codings_of, pack
@@ -131,6 +132,8 @@ class Resource(Endpoint):
 
     async def respond(self, request: web.Request, request_id: str, headers: dict[str, str]) -> web.StreamResponse:
         """Run the method's operation."""
+        transport = request.transport
+        watch_over(lambda: transport is None or transport.is_closing())
         bound = self._methods.get(request.method)
         if bound is None:
             return self._no_operation(request, headers)

@@ -4,10 +4,19 @@ from rest.connections import CONNECTIONS
 from rest.jobs import JOBS
 from rest.keys import KEYS
 from rest.routes import Version, routes_of
+from rest.subscriptions import SUBSCRIPTIONS
 
 V2 = Version(
     "v2",
-    routes=(*routes_of("agents"), *routes_of("knowledge"), *routes_of("twins"), *KEYS, *CONNECTIONS, *JOBS),
+    routes=(
+        *routes_of("agents"),
+        *routes_of("knowledge"),
+        *routes_of("twins"),
+        *KEYS,
+        *CONNECTIONS,
+        *JOBS,
+        *SUBSCRIPTIONS,
+    ),
     status="stable",
     support_level="full_support",
     features=("agents", "knowledge", "twins"),

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from uuid import UUID
 
 import orjson
@@ -9,6 +10,7 @@ import orjson
 from core.auth.signing import SigningKeys, TokenIssuer
 from core.auth.tickets import Tickets
 from core.clock import SystemClock
+from core.events.log import LogReader
 from core.jobs.jobs import Jobs
 from core.operations.operation import Registry
 from core.settings import Settings
@@ -17,6 +19,7 @@ from core.store.redis import connect_redis
 from handlers.connections.operations import Connections, Found
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
+from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
 from hub.main import registry
@@ -43,7 +46,18 @@ def _unconnected() -> Registry:
     tickets = StreamTickets(Tickets(redis, "", clock))
     jobs = JobOperations(Jobs(clock, lambda: None))
     kinds = (Keys(""), Tokens(issuer), tickets, Connections(_NoStreams()), jobs)
-    return registry(operation for kind in kinds for operation in kind.operations())
+    subscriptions = subscription_operations(database, LogReader(database), _NoNews(), clock, poke=lambda: None)
+    return registry([*(operation for kind in kinds for operation in kind.operations()), *subscriptions])
+
+
+class _NoNews:
+    """Arrivals that nobody waits for."""
+
+    def following(self, org_id: UUID) -> AbstractAsyncContextManager["_NoNews"]:
+        return nullcontext(self)
+
+    async def wait(self, seconds: float) -> None:
+        return None
 
 
 class _NoStreams:

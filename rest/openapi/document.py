@@ -36,6 +36,9 @@ _TAGS: Mapping[str, str] = {
     "tickets": "Tickets that open a stream from a browser",
     "connections": "Open streams",
     "jobs": "What the hub does by itself for the organisation",
+    "subscriptions": "Durable subscriptions: the log, handed out until it is acknowledged",
+    "dead_letters": "What a subscription gave up",
+    "replays": "Parts of the log that are delivered once more",
     "batch": "Many operations in one request",
     "hub": "The hub itself; these need no credential",
 }

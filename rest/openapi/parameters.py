@@ -47,7 +47,7 @@ def parameters_of(bound: Bound, schemas: Schemas) -> list[dict[str, Any]]:
     if "if_match" in operation.input.model_fields:
         headers.append("If-Match")
     success = success_of(bound)
-    if route.method == "GET" and "ETag" in success.headers:
+    if route.method == "GET" and "ETag" in success.headers and success.is_kept:
         headers.append("If-None-Match")
         if "Last-Modified" in success.headers:
             headers.append("If-Modified-Since")

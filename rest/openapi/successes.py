@@ -24,10 +24,12 @@ class Success:
     description: str
     headers: tuple[str, ...] = ()
     body: str = "one"  # or page, none
+    is_kept: bool = True  # by the client, which asks with the tag whether it has changed
 
 
 BY_RENDER: Mapping[answers.Render, Success] = {
     answers.resource: Success(200, "It", (*_READ, "Last-Modified")),
+    answers.of_this_moment: Success(200, "How it is at this moment", ("ETag", "Cache-Control"), is_kept=False),
     answers.created: Success(201, "What was made", ("Location", *_WRITTEN, *_PACKED)),
     answers.changed: Success(200, "How it is now", (*_WRITTEN, *_PACKED)),
     answers.created_with_secret: Success(
@@ -36,7 +38,8 @@ BY_RENDER: Mapping[answers.Render, Success] = {
     answers.changed_with_secret: Success(200, "How it is now, with its secret", (*_WRITTEN, "Cache-Control")),
     answers.made: Success(201, "What was made; the hub does not keep it", ("Cache-Control", "Idempotent-Replayed")),
     answers.shown: Success(200, "How it is at this moment", ("Cache-Control",)),
-    answers.done: Success(200, "How it is now", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed")),
+    answers.done: Success(200, "What was done", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed")),
+    answers.begun: Success(201, "What was begun", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed")),
     answers.gone: Success(204, "It is gone", ("X-Event-Id", "Idempotent-Replayed"), body="none"),
     answers.page: Success(200, "A page of the list", ("Link", *_READ), body="page"),
 }
@@ -65,7 +68,7 @@ def answers_of(bound: Bound, version: Version, schemas: Schemas) -> dict[str, An
         if bound.route.method == "POST" and success.headers[:1] == ("Location",):
             written["links"] = _links(bound, version)
     found = {str(success.status): written}
-    if bound.route.method == "GET" and "ETag" in success.headers:
+    if bound.route.method == "GET" and "ETag" in success.headers and success.is_kept:
         said = [name for name in success.headers if name != "Content-Encoding"]
         unchanged = {"description": "The client has this version", "headers": {**named(*said), **every}}
         found["304"] = unchanged

@@ -19,6 +19,7 @@ from core.auth.signing import SigningKeys, TokenIssuer
 from core.auth.tickets import Tickets
 from core.auth.tokens import TokenVerifier
 from core.errors import CATALOGUE
+from core.events.log import LogReader
 from core.jobs.jobs import Jobs
 from core.operations.audit import AuditTrail
 from core.operations.idempotency import IdempotencyKeys
@@ -33,6 +34,7 @@ from handlers.connections.operations import Connections, Found
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
 from handlers.knowledge.operations import Knowledge
+from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
 from handlers.twins.operations import Twins
@@ -166,7 +168,22 @@ def credential_operations(
     tickets = StreamTickets(Tickets(redis, secret, clock))
     jobs = JobOperations(Jobs(clock, lambda: None))
     kinds = (Keys(secret), Tokens(issuer), tickets, Connections(NoStreams()), jobs)
-    return [item for kind in kinds for item in kind.operations()]
+    subscriptions = subscription_operations(database, LogReader(database), NoNews(clock), clock, lambda: None)
+    return [*(item for kind in kinds for item in kind.operations()), *subscriptions]
+
+
+class NoNews:
+    """Tells of no event before the time is up: the REST door alone has no feeds."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+
+    @asynccontextmanager
+    async def following(self, org_id: UUID) -> AsyncGenerator["NoNews"]:
+        yield self
+
+    async def wait(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
 
 
 class NoStreams:

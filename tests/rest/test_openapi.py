@@ -202,7 +202,12 @@ class Examples:
             for name, value in self._headers_of(operation)
             if name not in ("Idempotency-Key", "If-None-Match")
         }
-        answer = await self._rest.call(method.upper(), path.replace("{id}", self.ids.get(kind, "")), sent, **headers)
+        here = path.replace("{id}", self.ids.get(kind, ""))
+        if "{replay}" in here:
+            here = here.replace("{replay}", await self._replay(here.partition("/replays/")[0]))
+        if "{letter}" in here:
+            here = here.replace("{letter}", await self._dead_letter(here.partition("/dead-letters/")[0]))
+        answer = await self._rest.call(method.upper(), here, sent, **headers)
         status, described = next(iter(operation["responses"].items()))
         described = self._whole(described)
         assert answer.status == int(status), (path, method, answer)
@@ -217,8 +222,23 @@ class Examples:
         if "examples" in written:
             _is_like(written["examples"]["example"]["value"], answer.body, (path, method))
         made = answer.body.get("data", {}) if "vnd.api" in media else answer.body
-        if status == "201" and "id" in made:
+        if status == "201" and "id" in made and "{" not in path:
             self.ids[path.split("/")[2]] = made["id"]
+
+    async def _replay(self, subscription: str) -> str:
+        """Begin another replay, which runs; returns its id."""
+        begun = await self._rest.call("POST", f"{subscription}/replay", {"from": {"position": "0"}, "rate": 0.001})
+        return begun.body["id"]
+
+    async def _dead_letter(self, subscription: str) -> str:
+        """Have an event of the subscription be given up; returns the dead letter's id."""
+        await self._rest.call("POST", f"{subscription}/replay", {"from": {"position": "0"}})
+        pulled = (await self._rest.call("POST", f"{subscription}/pull", {"max": 1, "wait_seconds": 20})).body
+        hold = pulled["deliveries"][0]["ack_id"]
+        await self._rest.call(
+            "POST", f"{subscription}/nack", {"ack_ids": [hold], "dead_letter": True, "reason": "no such customer"}
+        )
+        return (await self._rest.call("GET", f"{subscription}/dead-letters")).body["data"][0]["id"]
 
     def _headers_of(self, operation: dict[str, Any]) -> list[tuple[str, str]]:
         given = (self._whole(each) for each in operation.get("parameters", ()))

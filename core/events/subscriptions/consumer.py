@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from core.clock import Clock
-from core.events.subscriptions import dead_letters, deliveries
-from core.events.subscriptions.subscription import Answer, Buried, Delivery, Hold
+from core.events.subscriptions import dead_letters, deliveries, store
+from core.events.subscriptions.subscription import Answer, Buried, Delivery, DeliveryWay, Hold
 from core.store.database import Database
 from core.store.statements import Statements
 
@@ -27,6 +27,12 @@ class Consumer:
         """Return organisation and id of the push subscriptions that may have something to lease; needs `hub_system`."""
         async with self._database.unbound() as db:
             return await deliveries.ready(db)
+
+    async def way(self, org_id: UUID, id: UUID) -> DeliveryWay | None:
+        """Return how a subscription is delivered, None where there is none."""
+        async with self._database.read(org_id) as db:
+            subscription = await store.find(db, org_id, id)
+        return None if subscription is None else subscription.delivery
 
     async def next_due(self, org_id: UUID, id: UUID) -> float | None:
         """Return in how many seconds there may be something to lease; None while only a new event can bring it."""

@@ -21,6 +21,8 @@ LOOK = 5_000
 # And in so many statements until something is found, before others get their turn.
 LOOKS = 10
 BURIED_AT_ONCE = 100
+# Characters of events that are handed out together.
+MOST_TOGETHER = 8 * 1024 * 1024
 _NO_ANSWER = Answer()
 
 
@@ -43,7 +45,11 @@ async def lease(db: Statements, org_id: UUID, id: UUID, most: int) -> tuple[list
     rows = await db.fetch(
         SQL["lease"], org_id, id, most, held["max_in_flight"], held["max_deliveries"], held["ack_seconds"]
     )
-    return [_delivery(row) for row in rows], buried
+    leased = [_delivery(row) for row in rows]
+    fits = _fitting(leased)
+    if fits < len(leased):
+        await db.execute(SQL["give_back"], org_id, id, *_split(each.hold for each in leased[fits:]))
+    return leased[:fits], buried
 
 
 async def next_due(db: Statements, org_id: UUID, id: UUID) -> float | None:
@@ -143,6 +149,16 @@ async def _fill_replays(db: Statements, org_id: UUID, id: UUID, *, ordered: bool
             pace,
             ordered,
         )
+
+
+def _fitting(leased: Sequence[Delivery]) -> int:
+    """Return how many of the first are handed out together: at least one, however large it is."""
+    size = 0
+    for index, each in enumerate(leased):
+        size += len(each.envelope)
+        if size > MOST_TOGETHER and index:
+            return index
+    return len(leased)
 
 
 def _split(holds: Iterable[Hold]) -> tuple[list[int], list[UUID]]:

@@ -73,6 +73,12 @@ SELECT leased.id, leased.lease, leased.attempt, leased.due_at AS lease_until, le
 FROM leased JOIN events e ON e.org_id = $1 AND e.position = leased.position
 ORDER BY leased.id
 
+-- name: give_back
+-- As if it had not been leased, in the transaction that leased it.
+UPDATE deliveries d SET attempt = d.attempt - 1, lease = NULL, due_at = clock_timestamp()
+FROM unnest($3::bigint[], $4::uuid[]) AS given (id, lease)
+WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.id AND d.lease = given.lease
+
 -- name: next_due
 -- In how many seconds there may be something to lease; NULL where only the log's next event can bring it. A window that is full takes
 -- nothing more of the log.

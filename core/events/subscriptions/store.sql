@@ -1,10 +1,10 @@
 -- Subscriptions as rows. Every statement names the organisation: the role of workers sees all.
 
 -- name: insert
--- $16: NULL begins at the end of the log, which is read in this statement.
+-- $16: NULL begins at the end of the log, which is read in this statement; so does what lies beyond it.
 INSERT INTO subscriptions (org_id, id, name, delivery, types, subjects, type_patterns, subject_patterns, ordered, max_in_flight,
                            ack_seconds, delays, max_deliveries, target, created_at, updated_at, cursor)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, coalesce($16::bigint, h.position)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, least(coalesce($16::bigint, h.position), h.position)
 FROM heads h WHERE h.org_id = $1
 ON CONFLICT (org_id, name) DO NOTHING
 RETURNING id, version, name, delivery, types, subjects, cursor, status, status_reason, ordered, max_in_flight, ack_seconds, delays,
@@ -47,10 +47,9 @@ ORDER BY page.created_at DESC, page.id DESC
 -- Where the log has more than was looked at, the oldest of that may be the oldest that is not acknowledged; it may match or not.
 SELECT h.position - s.cursor AS lag, counted.outstanding, counted.in_flight,
        (SELECT count(*) FROM dead_letters l WHERE l.org_id = s.org_id AND l.subscription_id = s.id) AS dead_letters,
-       greatest(0, extract(epoch FROM clock_timestamp() - (
-           SELECT e.recorded_at FROM events e
-           WHERE e.org_id = s.org_id AND e.position = coalesce(counted.oldest, CASE WHEN s.cursor < h.position THEN s.cursor + 1 END)
-       )))::double precision AS oldest_seconds
+       (SELECT greatest(0, extract(epoch FROM clock_timestamp() - e.recorded_at))::double precision FROM events e
+        WHERE e.org_id = s.org_id AND e.position = coalesce(counted.oldest, CASE WHEN s.cursor < h.position THEN s.cursor + 1 END)
+       ) AS oldest_seconds
 FROM subscriptions s JOIN heads h ON h.org_id = s.org_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS outstanding, count(*) FILTER (WHERE lease IS NOT NULL AND due_at > clock_timestamp()) AS in_flight,

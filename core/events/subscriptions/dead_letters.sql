@@ -36,10 +36,8 @@ WITH chosen AS (
 ), forgotten AS (
     DELETE FROM attempts a USING gone WHERE a.org_id = $1 AND a.subscription_id = $2 AND a.delivery = gone.delivery
 ), again AS (
-    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, ordered, replay_id, due_at)
-    SELECT $1, $2, gone.position, gone.event_id, gone.subject, s.ordered, gone.replay_id, clock_timestamp()
-    FROM gone JOIN subscriptions s ON s.org_id = $1 AND s.id = $2
-    ORDER BY gone.position
+    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, replay_id, due_at)
+    SELECT $1, $2, position, event_id, subject, replay_id, clock_timestamp() FROM gone ORDER BY position
 )
 SELECT id FROM gone
 

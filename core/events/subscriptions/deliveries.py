@@ -40,11 +40,10 @@ async def lease(db: Statements, org_id: UUID, id: UUID, most: int) -> tuple[list
         ids = await db.fetch(SQL["exhausted"], org_id, id, held["max_deliveries"], BURIED_AT_ONCE)
         buried = await bury(db, org_id, id, [row["id"] for row in ids], "max_deliveries")
     if held["has_replays"]:
-        await _fill_replays(db, org_id, id, ordered=held["ordered"])
+        await _fill_replays(db, org_id, id)
     await _fill(db, org_id, id, held)
-    rows = await db.fetch(
-        SQL["lease"], org_id, id, most, held["max_in_flight"], held["max_deliveries"], held["ack_seconds"]
-    )
+    rules = (held["max_in_flight"], held["max_deliveries"], held["ack_seconds"], held["ordered"])
+    rows = await db.fetch(SQL["lease"], org_id, id, most, *rules)
     leased = [_delivery(row) for row in rows]
     fits = _fitting(leased)
     if fits < len(leased):
@@ -122,14 +121,13 @@ async def _fill(db: Statements, org_id: UUID, id: UUID, held: Any) -> None:
             held["subject_patterns"],
             WINDOW,
             LOOK,
-            held["ordered"],
         )
         if filled is None or filled["placed"]:
             return
         cursor = filled["cursor"]
 
 
-async def _fill_replays(db: Statements, org_id: UUID, id: UUID, *, ordered: bool) -> None:
+async def _fill_replays(db: Statements, org_id: UUID, id: UUID) -> None:
     """Make deliveries of each running replay's next events, as many as its pace allows."""
     for replay in await db.fetch(SQL["running_replays"], org_id, id):
         pace = WINDOW if replay["rate"] is None else min(WINDOW, int(replay["rate"] * replay["paced_seconds"]))
@@ -147,7 +145,6 @@ async def _fill_replays(db: Statements, org_id: UUID, id: UUID, *, ordered: bool
             WINDOW,
             LOOK,
             pace,
-            ordered,
         )
 
 

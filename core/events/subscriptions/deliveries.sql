@@ -14,7 +14,7 @@ WHERE s.org_id = $1 AND s.id = $2
 FOR NO KEY UPDATE OF s
 
 -- name: fill
--- $3 cursor, $4 and $5 patterns, $6 most rows outstanding, $7 most positions looked at, $8 ordered. Beyond the head of this
+-- $3 cursor, $4 and $5 patterns, $6 most rows outstanding, $7 most positions looked at. Beyond the head of this
 -- statement's own snapshot nothing is looked at, and positions are committed in their order: the cursor passes nothing by.
 -- What says something about the subscription itself is not for it: it would make more of the same.
 WITH bound AS (
@@ -30,8 +30,8 @@ WITH bound AS (
     ORDER BY e.position
     LIMIT greatest((SELECT room FROM bound), 0)
 ), placed AS (
-    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, ordered, due_at)
-    SELECT $1::uuid, $2::uuid, position, event_id, subject, $8::boolean, clock_timestamp() FROM matched ORDER BY position
+    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, due_at)
+    SELECT $1::uuid, $2::uuid, position, event_id, subject, clock_timestamp() FROM matched ORDER BY position
 ), counted AS (
     SELECT count(*) AS placed, max(position) AS last FROM matched
 )
@@ -42,16 +42,15 @@ WHERE s.org_id = $1 AND s.id = $2 AND bound.room > 0 AND bound.upto > $3
 RETURNING s.cursor, counted.placed
 
 -- name: lease
--- $3 how many, $4 most in flight, $5 most attempts, $6 seconds. What was leased before and came back unanswered has expired; live
+-- $3 how many, $4 most in flight, $5 most attempts, $6 seconds, $7 ordered. What was leased before and came back unanswered has expired; live
 -- events go before replayed ones. Ordered: of a subject only the oldest outstanding one, so that the next waits for its answer.
 WITH due AS (
     SELECT d.id, d.lease, d.attempt, d.leased_at, d.due_at, d.event_id
     FROM deliveries d
     WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.due_at <= clock_timestamp() AND d.attempt < $5
-      AND (NOT d.ordered OR NOT EXISTS (
-          SELECT 1 FROM deliveries e
-          WHERE e.ordered AND e.org_id = $1 AND e.subscription_id = $2 AND e.subject = d.subject AND e.id < d.id
-            AND e.replay_id IS NOT DISTINCT FROM d.replay_id))
+      AND (NOT $7::boolean OR d.id IN (
+          SELECT min(e.id) FROM deliveries e
+          WHERE e.org_id = $1 AND e.subscription_id = $2 GROUP BY e.subject, e.replay_id))
     ORDER BY d.replay_id IS NOT NULL, d.due_at, d.id
     LIMIT (SELECT greatest(0, least($3::bigint, $4::bigint - count(*))) FROM deliveries o
            WHERE o.org_id = $1 AND o.subscription_id = $2 AND o.lease IS NOT NULL AND o.due_at > clock_timestamp())
@@ -195,8 +194,8 @@ WITH bound AS (
     ORDER BY e.position
     LIMIT greatest((SELECT room FROM bound), 0)
 ), placed AS (
-    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, ordered, replay_id, due_at)
-    SELECT $1::uuid, $2::uuid, position, event_id, subject, $11::boolean, $3::uuid, clock_timestamp() FROM matched ORDER BY position
+    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, replay_id, due_at)
+    SELECT $1::uuid, $2::uuid, position, event_id, subject, $3::uuid, clock_timestamp() FROM matched ORDER BY position
 ), counted AS (
     SELECT count(*) AS placed, max(position) AS last FROM matched
 ), next AS (

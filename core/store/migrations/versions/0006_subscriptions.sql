@@ -15,7 +15,7 @@ CREATE TABLE subscriptions (
     cursor            bigint NOT NULL,
     status            text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'disabled')),
     status_reason     text,                       -- why it is disabled
-    ordered           boolean NOT NULL,           -- never changed: its deliveries repeat it
+    ordered           boolean NOT NULL,           -- one of a subject at a time; never changed
     max_in_flight     integer NOT NULL CHECK (max_in_flight > 0),
     ack_seconds       double precision NOT NULL CHECK (ack_seconds > 0),
     delays            double precision[] NOT NULL CHECK (cardinality(delays) > 0), -- seconds before the second, third, ... attempt
@@ -37,7 +37,6 @@ CREATE TABLE deliveries (
     position         bigint NOT NULL,
     event_id         uuid NOT NULL,
     subject          text NOT NULL,
-    ordered          boolean NOT NULL,
     replay_id        uuid,                       -- NULL: live
     attempt          integer NOT NULL DEFAULT 0, -- how often it was handed out
     due_at           timestamptz NOT NULL,
@@ -47,7 +46,6 @@ CREATE TABLE deliveries (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 10000);
 CREATE INDEX deliveries_by_due ON deliveries (org_id, subscription_id, due_at);
-CREATE INDEX deliveries_in_order ON deliveries (org_id, subscription_id, subject, id) WHERE ordered;
 
 -- How each attempt ended that is worth keeping: what failed, and of push what succeeded too.
 CREATE TABLE attempts (

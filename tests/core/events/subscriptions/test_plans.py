@@ -1,0 +1,78 @@
+"""What the hot statements read: a handful of rows by index, however long the log and however many other subscriptions."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from core.events.subscriptions import deliveries
+from core.events.subscriptions.subscription import WINDOW
+from core.ids import new_id
+from core.store.database import connect_as
+from tests.core.events.subscriptions.trial import Trial
+
+_LONG = """
+INSERT INTO events (org_id, position, event_id, type, subject, channel, time, recorded_at, envelope)
+SELECT $1, n, gen_random_uuid(), 'agent.updated', 'agents/' || n % 100, 'agents:' || n % 100, now(), now(), repeat('x', 300)
+FROM generate_series(1, $2) AS n
+"""
+_OTHERS = """
+INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, due_at)
+SELECT $1, ($2::uuid[])[1 + n % cardinality($2)], n, gen_random_uuid(), 'agents/' || n % 100, now()
+FROM generate_series(1, 20000) AS n
+"""
+LENGTH = 30_000
+
+
+@pytest.fixture
+async def crowded(trial: Trial) -> Trial:
+    """A long log, and many deliveries of others; the statistics know of both."""
+    await trial.rows(_LONG, trial.org_id, LENGTH)
+    await trial.rows("UPDATE heads SET position = $2 WHERE org_id = $1", trial.org_id, LENGTH)
+    await trial.rows(_OTHERS, trial.org_id, [new_id() for _ in range(20)])
+    connection = await connect_as(trial.url, "hub_owner")
+    try:
+        for table in ("events", "deliveries", "subscriptions"):
+            await connection.execute(f"VACUUM ANALYZE {table}")
+    finally:
+        await connection.close()
+    return trial
+
+
+async def explained(connection: Any, query: str, args: tuple[object, ...]) -> tuple[int, str]:
+    """Return how many pages a statement touches, and its plan; what it does is undone."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        (row,) = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", *args)
+    finally:
+        await transaction.rollback()
+    plan = orjson.loads(row[0])[0]["Plan"]
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], orjson.dumps(plan).decode()
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_lease_fill_and_ack_read_by_index(crowded: Trial, ordered: bool):
+    """No statement walks through a table; each touches pages in the order of what it hands out."""
+    trial = crowded
+    subscription = await trial.subscribe(LENGTH - 2_000, ordered=ordered)
+    (leased, *_) = await trial.consumer.lease(trial.org_id, subscription.id, 1)
+    sql, key = deliveries.SQL, (trial.org_id, subscription.id)
+    connection = await connect_as(trial.url, "hub_app")
+    try:
+        await connection.execute("SELECT set_config('hub.org_id', $1::text, false)", str(trial.org_id))
+        asked: list[tuple[str, tuple[object, ...], int]] = [
+            (sql["hold"], key, 60),
+            (sql["next_due"], (*key, WINDOW), 60),
+            (sql["fill"], (*key, LENGTH - 500, ["%"], [], 2 * WINDOW, 100), 4_000),
+            (sql["lease"], (*key, 10, 100, 20, 30.0, ordered), 1_000),
+            (sql["ack"], (*key, [leased.hold.delivery], [leased.hold.lease], False, None, None), 60),
+            (sql["extend"], (*key, [leased.hold.delivery], [leased.hold.lease], 60.0), 60),
+        ]
+        for query, args, most in asked:
+            pages, plan = await explained(connection, query, args)
+            sequential = [each for each in plan.split('"Node Type":"')[1:] if each.startswith("Seq Scan")]
+            assert not [each for each in sequential if '"events"' in each or '"deliveries"' in each], (query, plan)
+            assert pages < most, (pages, query, plan)
+    finally:
+        await connection.close()

@@ -1,4 +1,4 @@
--- Revision 0006: durable subscriptions, their deliveries, attempts, dead letters and replays.
+-- Revision 0005: durable subscriptions, their deliveries, attempts, dead letters and replays.
 -- Runs as hub_owner with search_path = hub, public.
 
 -- `cursor` is how far the log was looked at for this subscription: what matched up to there has its delivery, or had it.

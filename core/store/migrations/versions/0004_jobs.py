@@ -1,13 +1,13 @@
-"""Durable subscriptions: what is outstanding, every attempt that failed, dead letters, replays.
+"""Durable jobs, and the schedules that make some of them.
 
-Expands only: the release before does not know these tables.
+Expands only: the release before does not know them.
 """
 
 from pathlib import Path
 
 from core.store.revision import run_file
 
-revision = "0006_subscriptions"
+revision = "0004_jobs"
 down_revision = "0003_lists"
 
 

@@ -1,4 +1,4 @@
--- Revision 0005: durable jobs and their schedules.
+-- Revision 0004: durable jobs and their schedules.
 -- Runs as hub_owner with search_path = hub, public.
 
 -- `attempt` is the fencing token: it rises with each claim and never falls. `released` counts the claims that a draining worker gave

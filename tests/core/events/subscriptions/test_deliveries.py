@@ -1,10 +1,9 @@
 """What is handed out, to whom, in which order, and how often."""
 
-from core.clock import SystemClock
 from core.events.subscriptions.deliveries import LOOK
 from core.events.subscriptions.subscription import ANSWER_BYTES, WINDOW, Answer, Delivery, Hold
 from core.ids import new_id
-from core.operations.housekeeping import Housekeeping
+from core.operations.housekeeping import sweep_attempts
 from core.store.database import Database
 from tests.core.events.subscriptions.trial import Trial
 from tests.harness.organisations import Organisations
@@ -272,8 +271,7 @@ async def test_attempts_are_swept_after_a_week_unless_they_still_belong_to_somet
     await trial.consumer.ack(trial.org_id, subscription.id, [done.hold], Answer(200))
     await trial.consumer.refuse(trial.org_id, subscription.id, [dead.hold], Answer(410), for_good=True)
     await trial.consumer.refuse(trial.org_id, subscription.id, [again.hold], Answer(500))
-    house = Housekeeping(trial.database, SystemClock())
-    assert await house.sweep() == 0
+    assert await sweep_attempts(trial.database) == 0
     await trial.rows("UPDATE attempts SET ended_at = ended_at - interval '8 days'")
-    assert await house.sweep() == 1
+    assert await sweep_attempts(trial.database) == 1
     assert {row["status"] for row in await trial.rows("SELECT status FROM attempts")} == {410, 500}

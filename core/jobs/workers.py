@@ -115,7 +115,7 @@ class Workers:
             ending.cancel()
         for attempt in tuple(self._held.values()):
             attempt.end("released")
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve_session(self) -> None:
         connection = await connect_as(self._url, "hub_system", **_SESSION)
@@ -178,7 +178,9 @@ class Workers:
             self._held[run.id] = attempt
             task = asyncio.create_task(self._carry_out(attempt))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._left)
+            if self._draining:  # it began while this claim was under way
+                attempt.end("released")
 
     async def _carry_out(self, attempt: Attempt) -> None:
         try:
@@ -188,6 +190,12 @@ class Workers:
                 del self._held[attempt.run.id]
             # There is a place free.
             self._wake.set()
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A bug of ours, not of a handler: the job's lease ends, and it is done again.
+            self._log.error("job_not_settled", exc_info=error)
 
     async def _beat(self, connection: Connection) -> None:
         held = list(self._held.items())

@@ -69,6 +69,16 @@ class House:
 
         return await eventually(there, what=f"a job is {status}")
 
+    async def eventually(self, condition: Callable[[], bool | Awaitable[bool]]) -> None:
+        """Wait for a condition, with the workers poked: one that was at work while a test set the clock looks again."""
+
+        async def seen() -> bool:
+            self.poke()
+            met = condition()
+            return met if isinstance(met, bool) else await met
+
+        await eventually(seen)
+
     async def let_lease_end(self, id: UUID) -> None:
         """Make a lease older, in place of waiting; PostgreSQL's clock cannot be set."""
         await self.rows("UPDATE jobs SET lease_until = clock_timestamp() - interval '1 s' WHERE id = $1", id)

@@ -69,7 +69,7 @@ async def test_last_attempt_is_the_end(house: House, organisation: Organisation,
     async with house.working(JobKind("note", steps, retry=retry)):
         made = await house.enqueue(organisation.id, "note")
         for runs in (1, 2, 3):
-            await eventually(steps.has_run(runs))
+            await house.eventually(steps.has_run(runs))
             await house.becomes(made.id, "failed" if runs == 3 else "queued")
             await clock.advance(10)
         row = await house.job(made.id)
@@ -214,7 +214,7 @@ async def test_beats_keep_a_lease(house: House, organisation: Organisation, cloc
             )
             return rows[0][0]
 
-        await eventually(renewed)
+        await house.eventually(renewed)
         gate.set()
         for each in (held, made):
             await house.becomes(each.id, "completed")
@@ -231,4 +231,4 @@ async def test_job_that_is_found_lost_is_ended(house: House, organisation: Organ
             made.id,
         )
         await clock.advance(BEAT_SECONDS + timedelta(seconds=1).total_seconds())
-        await eventually(lambda: steps.ended == 1)
+        await house.eventually(lambda: steps.ended == 1)

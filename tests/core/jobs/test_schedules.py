@@ -89,7 +89,7 @@ async def test_times_that_nobody_was_there_for_are_made_up_for_once(house: House
     schedule = Schedule("tidy", "tidy", every=60)
     for runs in (1, 2):
         async with house.working(JobKind("tidy", steps), schedules=[schedule]):
-            await eventually(steps.has_run(runs))
+            await house.eventually(steps.has_run(runs))
             await eventually(lambda: _all_completed(house))
         await clock.advance(8 * 3600)
     assert len(steps.runs) == 2
@@ -100,7 +100,7 @@ async def test_time_is_skipped_while_the_last_job_runs(house: House, clock: Manu
     gate = asyncio.Event()
     steps = Steps(gate=gate)
     async with house.working(JobKind("tidy", steps), schedules=[Schedule("tidy", "tidy", every=60)]):
-        await eventually(steps.has_run(1))
+        await house.eventually(steps.has_run(1))
         await clock.advance(60)
 
         async def skipped() -> bool:
@@ -113,7 +113,7 @@ async def test_time_is_skipped_while_the_last_job_runs(house: House, clock: Manu
         gate.set()
         await eventually(lambda: _all_completed(house))
         await clock.advance(60)
-        await eventually(steps.has_run(2))
+        await house.eventually(steps.has_run(2))
 
 
 async def test_another_rule_begins_anew(house: House, clock: ManualClock):
@@ -156,7 +156,7 @@ async def test_figures_say_what_waits_and_runs(house: House, organisation: Organ
     figures = JobFigures(house.system, clock)
     async with house.working(JobKind("note", steps, concurrency=1)):
         await house.enqueue(organisation.id, "note")
-        await eventually(steps.has_run(1))
+        await house.eventually(steps.has_run(1))
         await house.enqueue(organisation.id, "note")
         await house.enqueue(organisation.id, "note", run_at=clock.now() + timedelta(hours=1))
         await clock.advance(5)

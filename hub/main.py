@@ -30,6 +30,10 @@ from core.store.database import Database
 from core.store.migrate import installation_secret, migrate
 from core.store.redis import Redis, connect_redis
 from handlers.agents.operations import Agents
+from handlers.audit.operations import Audit
+from handlers.events.operations import Events
+from handlers.events.planned import PLANNED
+from handlers.events.types import EventTypes
 from handlers.knowledge.operations import Knowledge
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.twins.operations import Twins
@@ -65,9 +69,11 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def registry(more: Iterable[Operation] = ()) -> Registry:
-    """Return the operations on resources, and those that are handed in, which need parts of a running node."""
-    resources = (operation for resource in (Agents(), Knowledge(), Twins()) for operation in resource.operations())
-    return Registry.of((*resources, *more))
+    """Return the operations on resources and of what has happened, and those handed in, which need parts of a running node."""
+    resources = (Agents(), Knowledge(), Twins())
+    types = EventTypes([*PLANNED, *(type for kind in resources for type in kind.event_types())])
+    declared = (operation for kind in (*resources, Events(), types, Audit()) for operation in kind.operations())
+    return Registry.of((*declared, *more))
 
 
 class Door(Protocol):

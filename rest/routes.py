@@ -24,11 +24,25 @@ from rest.patience import patience_of
 Shape = Callable[[Asked], Mapping[str, Any]]
 
 LIST_QUERY = frozenset(
-    {"page", "per_page", "after", "before", "limit", "sort", "filter[", "fields", "fields[", "type", "status", "q"}
+    {
+        "page",
+        "per_page",
+        "after",
+        "before",
+        "limit",
+        "sort",
+        "filter[",
+        "fields",
+        "fields[",
+        "type",
+        "status",
+        "q",
+        "as_of",
+    }
 )
 
 
-ONE_QUERY = frozenset({"fields", "fields["})
+ONE_QUERY = frozenset({"fields", "fields[", "as_of"})
 
 
 @dataclass(frozen=True, slots=True)

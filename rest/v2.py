@@ -3,6 +3,7 @@
 from rest.connections import CONNECTIONS
 from rest.jobs import JOBS
 from rest.keys import KEYS
+from rest.reading import READING
 from rest.routes import Version, routes_of
 from rest.subscriptions import SUBSCRIPTIONS
 
@@ -12,6 +13,7 @@ V2 = Version(
         *routes_of("agents"),
         *routes_of("knowledge"),
         *routes_of("twins"),
+        *READING,
         *KEYS,
         *CONNECTIONS,
         *JOBS,

@@ -9,6 +9,7 @@ from uuid import UUID
 from core.events.event import Entry, LogHead
 from core.store.database import Database
 from core.store.queries import load_queries
+from core.store.statements import Statements
 
 _SQL = load_queries(Path(__file__).with_name("log.sql"))
 
@@ -44,12 +45,22 @@ class LogReader:
     async def position_at(self, org_id: UUID, moment: datetime) -> int:
         """Return the highest position that was given not later than `moment`; 0 where there is none."""
         async with self._database.read(org_id) as db:
-            return await db.fetchval(_SQL["position_at"], org_id, moment)
+            return await position_at(db, org_id, moment)
 
     async def position_of(self, org_id: UUID, event_id: UUID) -> int | None:
         """Return an event's position; None while it has none, or where the organisation has no such event."""
         async with self._database.read(org_id) as db:
             return await db.fetchval(_SQL["position_of"], org_id, event_id)
+
+
+async def position_at(db: Statements, org_id: UUID, moment: datetime) -> int:
+    """Return the highest position that was given not later than `moment`; 0 where there is none."""
+    return await db.fetchval(_SQL["position_at"], org_id, moment)
+
+
+async def head_position(db: Statements, org_id: UUID) -> int:
+    """Return the last position, 0 of an empty log."""
+    return (await db.fetchrow(_SQL["head"], org_id))["position"]
 
 
 def _entries(rows: list[Any]) -> list[Entry]:

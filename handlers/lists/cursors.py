@@ -73,6 +73,8 @@ def _typed(kind: Kind, value: Any) -> Any:
             return _EPOCH + timedelta(microseconds=value)
         case Kind.ID, str():
             return UUID(value)
+        case Kind.NUMBER, int() if 0 <= value < 2**63:
+            return value
         case Kind.TEXT, str() if storable(value):
             return value
         case Kind.RANK, 0 | 1 | 2 | 3:

@@ -1,7 +1,7 @@
 """What a list can be sorted and filtered by: its fields, and the values that they are compared with.
 
 Field    a column, by the name that clients know; what it holds is its Kind
-Kind     TEXT, compared by code points; MOMENT; ID
+Kind     TEXT, compared by code points; MOMENT; ID; NUMBER, a whole one
 """
 
 import re
@@ -14,7 +14,9 @@ from typing import Any
 from core.ids import parse_id
 
 LONGEST_VALUE = 1000
+_LARGEST = 2**63 - 1
 # RFC 3339, section 5.6; a full-date alone is its first moment in UTC. Finer than microseconds is not kept, so it is not compared.
+_NUMBER = re.compile(r"[0-9]{1,19}")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d))?")
 
 
@@ -24,6 +26,7 @@ class Kind(Enum):
     TEXT = "text"
     MOMENT = "moment"
     ID = "id"
+    NUMBER = "number"
     RANK = "rank"  # how well a row matches `q`: not a field that clients name
 
 
@@ -47,6 +50,7 @@ class Fields:
 
     by_name: Mapping[str, Field]
     parts: frozenset[str] = frozenset()
+    unique: str = "id"  # no two rows have the same
 
 
 def storable(text: str) -> bool:
@@ -56,13 +60,17 @@ def storable(text: str) -> bool:
 
 def value_of(kind: Kind, given: Any) -> Any:
     """Return a client's value as its field is compared with; raises ValueError, for people, for one that is none."""
+    if kind is Kind.NUMBER and type(given) is int:
+        given = str(given)  # of a call of the stream
     if not isinstance(given, str):
         raise ValueError("Must be a text")
     if len(given) > LONGEST_VALUE:
         raise ValueError(f"Has at most {LONGEST_VALUE} characters")
     match kind:
         case Kind.MOMENT:
-            return _moment(given)
+            return moment_of(given)
+        case Kind.NUMBER:
+            return _number(given)
         case Kind.ID:
             id = parse_id(given)
             if id is None:
@@ -74,7 +82,14 @@ def value_of(kind: Kind, given: Any) -> Any:
             return given
 
 
-def _moment(given: str) -> datetime:
+def _number(given: str) -> int:
+    if _NUMBER.fullmatch(given) is None or int(given) > _LARGEST:
+        raise ValueError("Must be a whole number, 0 or more")
+    return int(given)
+
+
+def moment_of(given: str) -> datetime:
+    """Return the moment that a client's text names; raises ValueError, for people, where it names none."""
     wrong = ValueError("Must be a date, or a time with its offset (RFC 3339); in a query + is written %2B")
     if _MOMENT.fullmatch(given) is None:
         raise wrong

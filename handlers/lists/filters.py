@@ -21,11 +21,12 @@ OPERATORS: Mapping[Kind, tuple[str, ...]] = {
     Kind.TEXT: (*_COMPARED, "prefix", "contains"),
     Kind.MOMENT: _COMPARED,
     Kind.ID: ("eq", "ne", "in"),
+    Kind.NUMBER: _COMPARED,
 }
 PART_OPERATORS = (*_COMPARED, "prefix", "contains", "exists")
 
 # {} is the column, ? the value.
-_SQL: Mapping[str, str] = {
+_COLUMN_IS: Mapping[str, str] = {
     "eq": "{} = ?",
     "ne": "{} <> ?",
     "in": "{} = ANY (?)",
@@ -109,10 +110,10 @@ def _check_operator(name: str, operator: str, known: tuple[str, ...]) -> None:
 
 def _of_field(field: Field, operator: str, value: Any) -> Condition:
     if operator == "in":
-        return Condition(_SQL["in"].format(field.sql), [value_of(field.kind, each) for each in _several(value)])
+        return Condition(_COLUMN_IS["in"].format(field.sql), [value_of(field.kind, each) for each in _several(value)])
     if operator in ("prefix", "contains") and value == "":
         raise ValueError("Must have at least one character")
-    return Condition(_SQL[operator].format(field.sql), value_of(field.kind, value))
+    return Condition(_COLUMN_IS[operator].format(field.sql), value_of(field.kind, value))
 
 
 def _of_part(name: str, operator: str, value: Any) -> Condition:

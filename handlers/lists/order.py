@@ -1,4 +1,7 @@
-"""The order of a list: `sort=-created_at,name`, and where in it a cursor stands. The id comes last, so no two rows are equal."""
+"""The order of a list: `sort=-created_at,name`, and where in it a cursor stands.
+
+The id, or what else is unique, comes last, so no two rows are equal.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,11 +48,11 @@ def order_of(wanted: Sequence[str], fields: Fields) -> Order:
 def complete(keys: Sequence[Key], fields: Fields) -> Order:
     """Return an order with what tells equals apart, in the direction of its last field."""
     named = [key.field.name for key in keys]
-    if "id" in named:
-        return tuple(keys[: named.index("id") + 1])
+    if fields.unique in named:
+        return tuple(keys[: named.index(fields.unique) + 1])
     descending, then = keys[-1].descending, keys[-1].field.then
     rest = [then] if then is not None and then not in named else []
-    return (*keys, *(Key(fields.by_name[name], descending) for name in (*rest, "id")))
+    return (*keys, *(Key(fields.by_name[name], descending) for name in (*rest, fields.unique)))
 
 
 def order_by(order: Order, *, backward: bool = False) -> str:

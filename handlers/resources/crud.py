@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from core.clock import rfc3339
 from core.errors import HubError
+from core.events.catalogue import EventType
 from core.ids import new_id, parse_id
 from core.operations.context import Context
 from core.operations.operation import Operation
@@ -23,9 +24,11 @@ from core.operations.validation import validated
 from handlers.lists.selection import selected, selection_of
 from handlers.lists.turns import Turns
 from handlers.resources.etag import matches
+from handlers.resources.happenings import event_types
 from handlers.resources.listing import Listing
 from handlers.resources.merge import merge_patch
 from handlers.resources.models import Body, ChangeInput, DeleteInput, ListInput, LookInput
+from handlers.resources.past import find_past, position_of
 from handlers.resources.search import searchable
 from handlers.resources.shown import change, shown
 from handlers.resources.store import MOST_DOCUMENT_BYTES, ResourceStore, Row
@@ -65,6 +68,10 @@ class Resource(ABC, Generic[BodyType]):
             for each in self._declared()
         ]
 
+    def event_types(self) -> list[EventType]:
+        """Return the types of the events that a resource of this kind has."""
+        return event_types(self.kind, self.event, shown(self.event.capitalize(), self.body))
+
     def _declared(self) -> list[Operation]:
         read, write = f"read:{self.kind}", f"write:{self.kind}"
         kind, body = self.kind, self.body
@@ -87,15 +94,20 @@ class Resource(ABC, Generic[BodyType]):
 
     async def list(self, ctx: Context, wanted: ListInput) -> Page:
         """List resources, newest first, or best match first, or as `sort` says."""
-        if not wanted.q:
+        if not wanted.q and wanted.as_of is None:
             return await self._listing.list(ctx.db, wanted, ctx.caller.resource_ids)
+        position = None if wanted.as_of is None else await position_of(ctx, wanted.as_of)
         async with self._searches.taken(ctx.caller.org_id):
-            return await self._listing.list(ctx.db, wanted, ctx.caller.resource_ids)
+            return await self._listing.list(ctx.db, wanted, ctx.caller.resource_ids, position)
 
     async def get(self, ctx: Context, wanted: LookInput) -> Document:
         """Get one resource, or some fields of it."""
         tree = None if wanted.fields is None else selection_of(wanted.fields, self._names)
-        found = await self._store.find(ctx, self._permitted(ctx, wanted.id))
+        id = self._permitted(ctx, wanted.id)
+        if wanted.as_of is None:
+            found = await self._store.find(ctx, id)
+        else:
+            found = await find_past(ctx, self.kind, id, wanted.as_of)
         if found is None:
             self._missing()
         if tree is None:

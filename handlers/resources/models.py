@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from handlers.described import WITHOUT_NUL, Described
 from handlers.lists.models import Names, Phrase, Sorted, Word
@@ -41,6 +41,13 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+AsOf = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    Field(description="As it was then: a position of the log, or a time (RFC 3339)"),
+]
+
+
 class ListInput(Sorted):
     """A part of a list: sorted, filtered, of each resource all or some `fields`; `q` asks for every one of its words."""
 
@@ -48,6 +55,7 @@ class ListInput(Sorted):
     type: Word | None = None
     status: Word | None = None
     q: Phrase | None = None
+    as_of: AsOf | None = None
 
 
 class GetInput(BaseModel):
@@ -59,9 +67,10 @@ class GetInput(BaseModel):
 
 
 class LookInput(GetInput):
-    """One resource by its id, all of it or some `fields`."""
+    """One resource by its id, as it is or as it was, all of it or some `fields`."""
 
     fields: Names | None = None
+    as_of: AsOf | None = None
 
 
 class DeleteInput(GetInput):

@@ -34,32 +34,20 @@ WITH closed AS (
 )
 DELETE FROM {table} WHERE id = $1
 
--- name: list
--- One statement, so that the page and the total are of one moment. What stands in braces is made of fixed fragments. The size of a
--- document is known without reading it; a page over {most} bytes is not read. More than {counted} are not counted.
-WITH {found}page AS MATERIALIZED (
-    SELECT document FROM {table} WHERE {where} ORDER BY {order} LIMIT $1 OFFSET $2
-), size AS (
-    SELECT coalesce(sum(octet_length(document)), 0) AS bytes FROM page
-)
-SELECT
-    CASE WHEN size.bytes <= {most} THEN (SELECT array_agg(page.document) FROM page) END AS items,
-    size.bytes,
-    (SELECT count(*) FROM (SELECT FROM {table} WHERE {where} LIMIT {counted} + 1) AS counted) AS total
-FROM size
+-- name: find_past
+SELECT past.version, past.from_time, past.document
+FROM {table}_history AS past
+JOIN events AS began ON began.event_id = past.from_event
+LEFT JOIN events AS ended ON ended.event_id = past.to_event
+WHERE past.id = $1 AND began.position <= $2 AND (ended.position IS NULL OR ended.position > $2)
 
--- name: window
--- As above, between cursors: one row more than is wanted tells whether there are more. {keys} are what the order compares.
-WITH {found}page AS MATERIALIZED (
-    SELECT document{keys} FROM {table} WHERE {where}{beyond} ORDER BY {order} LIMIT $1::bigint + 1
-), kept AS MATERIALIZED (
-    SELECT * FROM page LIMIT $1
-), size AS (
-    SELECT coalesce(sum(octet_length(document)), 0) AS bytes FROM kept
-)
-SELECT
-    CASE WHEN size.bytes <= {most} THEN (SELECT array_agg(kept.document) FROM kept) END AS items,
-    size.bytes,
-    (SELECT count(*) FROM page) AS found,
-    (SELECT count(*) FROM (SELECT FROM {table} WHERE {where} LIMIT {counted} + 1) AS counted) AS total{ends}
-FROM size
+-- name: past
+-- The columns of {table} as of a position, made of the documents of that time. It looks at the organisation's whole history.
+SELECT past.id, past.version, past.document, said.fields ->> 'name' AS name, said.fields ->> 'type' AS type,
+    said.fields ->> 'status' AS status, (said.fields ->> 'created_at')::timestamptz AS created_at, past.from_time AS updated_at,
+    attributes_of(past.document) AS attributes
+FROM {table}_history AS past
+JOIN events AS began ON began.event_id = past.from_event
+LEFT JOIN events AS ended ON ended.event_id = past.to_event
+CROSS JOIN LATERAL (SELECT fields_of(past.document) AS fields) AS said
+WHERE began.position <= {place} AND (ended.position IS NULL OR ended.position > {place})

@@ -27,6 +27,8 @@ _PAGES: Mapping[str, str] = {
 }
 _BETWEEN = frozenset({"page[after]", "page[before]", "page[limit]"})
 _NOT_FILTERS = frozenset({*_PAGES.values(), "sort", "fields", "fields["})
+# Of lists with filters these are none.
+_PARAMETERS = frozenset({"q", "as_of"})
 _FILTER = re.compile(r"filter\[([^\[\]]+)\](\[[^\[\]]+\])?")
 _FIELDS = re.compile(r"fields\[([^\[\]]+)\]")
 
@@ -87,7 +89,7 @@ def _plain_name(name: str, known: frozenset[str], *, is_window: bool) -> str:
         raise _unknown(name)
     field, operator = plain(matched[1]), matched[2] or ""
     is_parameter = field in known - _NOT_FILTERS and not operator
-    if "filter[" in known and field != "q":
+    if "filter[" in known and field not in _PARAMETERS:
         return f"filter[{field}]{operator}"
     return _checked(name, field, is_parameter)
 

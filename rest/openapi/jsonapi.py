@@ -75,8 +75,8 @@ def answered_content(bound: Bound, version: Version, schemas: Schemas, *, is_pag
         properties["meta"] = schemas.shown(model)
     else:
         one = _resource(bound, model, schemas)
-        has_path = any(route.path == f"/{bound.kind}/{{id}}" for route in version.routes)
-        kind = kind_of(bound.kind, model, version.prefix if has_path else None)
+        is_there = any(route.path == f"/{bound.kind}/{{id}}" for route in version.routes)
+        kind = kind_of(bound.kind, model, version.prefix if is_there else None)
         example = kind.resource(example_of(model))
         named = {"data": [example] if is_page else example}
         properties |= {"data": {"type": "array", "items": one} if is_page else one, "meta": _META}

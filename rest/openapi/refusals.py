@@ -38,6 +38,9 @@ _VERBS = ("list", "create", "get", "replace", "update", "delete")
 _OWN: Mapping[str, tuple[str, ...]] = {
     **{f"{kind}.{verb}": () for kind in _KINDS for verb in _VERBS},
     **{f"keys.{verb}": () for verb in ("list", "create", "get", "update", "delete")},
+    **{f"events.{verb}": () for verb in ("list", "get", "of_agents", "of_knowledge", "of_twins")},
+    **{f"event-types.{verb}": () for verb in ("list", "get")},
+    "audit.list": (),
     "keys.rotate": ("RESOURCE_CONFLICT",),
     "tokens.create": (),
     "tickets.create": (),

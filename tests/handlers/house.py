@@ -1,7 +1,8 @@
 """Agents, knowledge bases and twins over a real database, below the doors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import orjson
 import pytest
@@ -13,16 +14,22 @@ from core.operations.results import Document, Page
 from core.operations.runner import Runner
 from core.store.database import connect_as
 from handlers.agents.operations import Agents
+from handlers.audit.operations import Audit
+from handlers.events.operations import Events
+from handlers.events.planned import PLANNED
+from handlers.events.types import EventTypes
 from handlers.knowledge.operations import Knowledge
 from handlers.twins.operations import Twins
 from tests.harness.clock import ManualClock
 
-OPERATIONS = Registry.of(each for kind in (Agents(), Knowledge(), Twins()) for each in kind.operations())
+_RESOURCES = (Agents(), Knowledge(), Twins())
+_TYPES = EventTypes([*PLANNED, *(each for kind in _RESOURCES for each in kind.event_types())])
+OPERATIONS = Registry.of(each for kind in (*_RESOURCES, Events(), _TYPES, Audit()) for each in kind.operations())
 
 
 @dataclass
 class House:
-    """The three resources over a real database."""
+    """The three resources, the log and the audit over a real database."""
 
     url: str
     runner: Runner
@@ -32,6 +39,10 @@ class House:
     async def run(self, name: str, caller: Caller | None = None, /, **data: Any) -> Any:
         operation = OPERATIONS[name]
         return (await self.runner.run(operation, caller or self.caller, data, request_id="req_1")).result
+
+    def caller_for(self, *ids: UUID) -> Caller:
+        """Return a caller that may touch these resources only."""
+        return replace(self.caller, resource_ids=frozenset(ids))
 
     async def create(self, kind: str, /, **body: Any) -> Document:
         return await self.run(f"{kind}.create", **body)

@@ -30,7 +30,11 @@ from core.store.database import Database
 from core.store.migrate import installation_secret
 from core.store.redis import Redis, connect_redis
 from handlers.agents.operations import Agents
+from handlers.audit.operations import Audit
 from handlers.connections.operations import Connections, Found
+from handlers.events.operations import Events
+from handlers.events.planned import PLANNED
+from handlers.events.types import EventTypes
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
 from handlers.knowledge.operations import Knowledge
@@ -160,6 +164,16 @@ def resource_operations() -> dict[str, Operation]:
     return {item.name: item for kind in (Agents(), Knowledge(), Twins()) for item in kind.operations()}
 
 
+def reading_operations() -> dict[str, Operation]:
+    """Return the operations on what has happened by name."""
+    return {item.name: item for kind in (Events(), event_types(), Audit()) for item in kind.operations()}
+
+
+def event_types() -> EventTypes:
+    """Return the types of events, as the hub has them."""
+    return EventTypes([*PLANNED, *(each for kind in (Agents(), Knowledge(), Twins()) for each in kind.event_types())])
+
+
 def credential_operations(
     database: Database, database_url: str, redis: Redis, secret: str, clock: ManualClock
 ) -> list[Operation]:
@@ -204,7 +218,7 @@ def operations() -> dict[str, Operation]:
     unreachable = credential_operations(
         Database(NOWHERE, role=None), NOWHERE, connect_redis(NOWHERE_REDIS), "", ManualClock()
     )
-    return resource_operations() | {item.name: item for item in unreachable}
+    return resource_operations() | reading_operations() | {item.name: item for item in unreachable}
 
 
 @asynccontextmanager
@@ -225,7 +239,7 @@ async def serve(
     secret = await installation_secret(database_url)
     redis = connect_redis(redis_url)
     credentials = {item.name: item for item in credential_operations(database, database_url, redis, secret, clock)}
-    registry = Registry.of(({item.name: item for item in declared} | credentials).values())
+    registry = Registry.of((reading_operations() | {item.name: item for item in declared} | credentials).values())
     keys = SigningKeys(database, database_url, secret, clock)
     tokens = TokenVerifier(issuer="aimatrix.com", audience="api.aimatrix.com", keys=None, clock=clock, own={OWN: keys})
     authenticator = Authenticator(database, secret, tokens, clock)

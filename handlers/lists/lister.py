@@ -1,0 +1,124 @@
+"""Pages of a list: one statement for a page and its total, stored documents as they are."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.errors import Detail, HubError
+from core.operations.results import Page, Window
+from core.store.queries import load_queries
+from core.store.statements import Statements
+from handlers.lists.asking import Asking, Listed
+from handlers.lists.cursors import cursor_of, values_of
+from handlers.lists.models import Sorted
+from handlers.lists.order import Order, beyond, order_by
+from handlers.lists.selection import Tree, selected
+
+# A page is joined, encoded and sent by the one loop that everybody waits for.
+MOST_PAGE_BYTES = 8 * 1024 * 1024
+# Counting so many entries of an index takes PostgreSQL about 10 ms; a list that is longer says that its total is not exact.
+MOST_COUNTED = 100_000
+
+_SQL = load_queries(Path(__file__).with_name("queries.sql"))
+
+
+class Lister:
+    """Lists rows of one kind."""
+
+    def __init__(self, listed: Listed) -> None:
+        self._always = listed.always
+        fixed = {
+            "{columns}": listed.columns,
+            "{item}": listed.item,
+            "{most}": str(MOST_PAGE_BYTES),
+            "{counted}": str(MOST_COUNTED),
+        }
+        self._list, self._window = _filled(_SQL["list"], fixed), _filled(_SQL["window"], fixed)
+        # What most ask for: nothing but a page.
+        holes = {"{table}": listed.table, "{found}": "", "{where}": "true", "{order}": order_by(listed.newest)}
+        self._plain = _filled(self._list, holes)
+
+    async def plain(self, db: Statements, wanted: Sorted) -> Page:
+        """Return a page of all rows, in the order of a list that asks for none."""
+        return await self._page(db, wanted, None, self._plain, ())
+
+    async def asked(self, db: Statements, wanted: Sorted, asking: Asking, tree: Tree | None = None) -> Page:
+        """Return what `asking` says, as `wanted` by pages or between cursors; `tree` is what of each document is kept.
+
+        Raises HubError VALIDATION_ERROR for a cursor that is none, or a page that would be too large.
+        """
+        if wanted.is_window:
+            return await self._between(db, wanted, asking, tree)
+        holes = {
+            "{table}": asking.table,
+            "{found}": asking.found,
+            "{where}": asking.where,
+            "{order}": order_by(asking.order),
+        }
+        return await self._page(db, wanted, tree, _filled(self._list, holes), asking.args)
+
+    async def _page(
+        self, db: Statements, wanted: Sorted, tree: Tree | None, statement: str, args: Sequence[Any]
+    ) -> Page:
+        row: Any = await db.fetchrow(statement, wanted.per_page, (wanted.page - 1) * wanted.per_page, *args)
+        items = await self._items(row, "per_page", wanted.per_page, tree)
+        return Page(items, wanted.page, wanted.per_page, _total(row), is_exact=row["total"] <= MOST_COUNTED)
+
+    async def _between(self, db: Statements, wanted: Sorted, asking: Asking, tree: Tree | None) -> Page:
+        order, backward = asking.order, wanted.before is not None
+        mark = asking.mark()
+        cursor = wanted.before if backward else wanted.after
+        place = ""
+        if cursor is not None:
+            values = values_of(cursor, mark, order, "before" if backward else "after")
+            place = f" AND {beyond(order, values, asking.bind, backward=backward)}"
+        holes = {
+            "{table}": asking.table,
+            "{found}": asking.found,
+            "{where}": asking.where,
+            "{beyond}": place,
+            "{order}": order_by(order, backward=backward),
+            "{keys}": "".join(f", {key.field.sql} AS key{number}" for number, key in enumerate(order)),
+            "{ends}": "".join(f", (SELECT array_agg(key{n}) FROM kept) AS key{n}" for n in range(len(order))),  # noqa: S608 - a number
+        }
+        row: Any = await db.fetchrow(_filled(self._window, holes), wanted.limit, *asking.args)
+        items = await self._items(row, "limit", wanted.limit, tree)
+        window = _window(row, wanted.limit, mark, order, backward=backward, begins=cursor is None)
+        return Page(
+            items[::-1] if backward else items,
+            1,
+            wanted.limit,
+            _total(row),
+            is_exact=row["total"] <= MOST_COUNTED,
+            window=window,
+        )
+
+    async def _items(self, row: Any, field: str, count: int, tree: Tree | None) -> list[str]:
+        if row["bytes"] > MOST_PAGE_BYTES:
+            message = (
+                f"A page has at most {MOST_PAGE_BYTES >> 20} MiB; {count} of these are {row['bytes'] / 2**20:.1f}. "
+                f"Ask for fewer; {self._always} always fit"
+            )
+            raise HubError("VALIDATION_ERROR", details=[Detail(field, "VALUE_OUT_OF_RANGE", message)])
+        items: list[str] = row["items"] or []
+        return items if tree is None else await selected(items, tree)
+
+
+def _filled(text: str, holes: Mapping[str, str]) -> str:
+    for hole, fragment in holes.items():
+        text = text.replace(hole, fragment)
+    return text
+
+
+def _total(row: Any) -> int:
+    return min(row["total"], MOST_COUNTED)
+
+
+def _window(row: Any, limit: int, mark: bytes, order: Order, *, backward: bool, begins: bool) -> Window:
+    has_more = row["found"] > limit
+    if row["found"] == 0:
+        return Window(limit, None, None, has_more=False, has_next=False, has_previous=False)
+    ends = [cursor_of(mark, order, [row[f"key{number}"][place] for number in range(len(order))]) for place in (0, -1)]
+    first, last = reversed(ends) if backward else ends
+    has_next, has_previous = (True, has_more) if backward else (has_more, not begins)
+    return Window(limit, last, first, has_more=has_more, has_next=has_next, has_previous=has_previous)

@@ -1,0 +1,39 @@
+"""The routes of what has happened: the log's events, and the audit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest import answers
+from rest.asked import Asked
+from rest.filters import list_input_of
+from rest.routes import Route, of_id, of_query
+
+_PAGING = frozenset({"page", "per_page", "after", "before", "limit", "sort", "filter["})
+_OF_EVENTS = list_input_of("events")
+
+
+def _of_resource(asked: Asked) -> Mapping[str, Any]:
+    """Input: the query, and `resource_id`."""
+    return {**_OF_EVENTS(asked), "resource_id": asked.params["id"]}
+
+
+READING = (
+    Route("GET", "/events", "events.list", _OF_EVENTS, answers.page, query=_PAGING | {"type", "subject"}),
+    Route("GET", "/events/{id}", "events.get", of_id, answers.resource),
+    *(
+        Route(
+            "GET", f"/{kind}/{{id}}/events", f"events.of_{kind}", _of_resource, answers.page, query=_PAGING | {"type"}
+        )
+        for kind in ("agents", "knowledge", "twins")
+    ),
+    Route("GET", "/event-types", "event-types.list", of_query, answers.page, query=frozenset({"page", "per_page"})),
+    Route("GET", "/event-types/{id}", "event-types.get", of_id, answers.shown),
+    Route(
+        "GET",
+        "/audit",
+        "audit.list",
+        list_input_of("audit"),
+        answers.page,
+        query=_PAGING | {"subject", "operation", "target", "outcome"},
+    ),
+)

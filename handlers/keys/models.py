@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from core.auth.caller import ALL_SCOPES
 from handlers.described import Described
@@ -31,7 +31,16 @@ LONGEST_OVERLAP_SECONDS = 7 * 24 * 3600
 Scope = Annotated[str, Described("enum", sorted(ALL_SCOPES))]
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=100)]
 ResourceIds = Annotated[list[Annotated[UUID, Field(strict=False)]], Field(max_length=MOST_RESOURCES)]
-Moment = Annotated[AwareDatetime, Field(strict=False)]
+
+
+def _is_text(given: Any) -> Any:
+    # Not a number, which would be seconds since 1970, or milliseconds.
+    if isinstance(given, int | float):
+        raise ValueError("Must be a time with its offset (RFC 3339), as text")
+    return given
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_is_text)]
 
 
 class Key(Own):

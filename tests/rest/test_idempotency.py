@@ -37,13 +37,19 @@ BODIES: Mapping[str, tuple[Any, Any]] = {
     **{f"dead_letters.{verb}": ({}, {"type": "agent.*"}) for verb in ("redrive", "purge")},
     "replays.create": ({"from": {"position": "0"}}, {"from": {"position": "1"}}),
     **{f"replays.{verb}": (None, None) for verb in ("pause", "resume", "cancel")},
+    "jobs.cancel": (None, None),
 }
+A_JOB = """
+INSERT INTO jobs (id, org_id, kind, payload, run_at, created_at)
+SELECT gen_random_uuid(), id, 'knowledge.ingest', '{}', now(), now() FROM organisations RETURNING id
+"""
 ROUTES = [(version, route) for version in VERSIONS for route in version.routes if route.method in ("POST", "PATCH")]
 # What is so already, or is not there.
 SAYS_THE_SAME = {
     *(f"subscriptions.{verb}" for verb in ("pause", "resume", "pull", "ack", "nack", "extend")),
     *(f"dead_letters.{verb}" for verb in ("redrive", "purge")),
     *(f"replays.{verb}" for verb in ("pause", "resume", "cancel")),
+    "jobs.cancel",
 }
 # What is of one answer alone, or of its moment.
 OWN_HEADERS = {"x-request-id", "date", "idempotent-replayed"}
@@ -57,10 +63,12 @@ async def rest(database_url: str, redis_url: str, clock: ManualClock) -> AsyncIt
         yield served
 
 
-async def _path(rest: RestServer, key: str, template: str) -> str:
+async def _path(rest: RestServer, key: str, template: str, database_url: str) -> str:
     """Return the path of a route, of a resource that is made for it."""
     if "{id}" not in template:
         return template
+    if "/jobs/" in template:
+        return template.replace("{id}", str(await _asked(database_url, A_JOB)))
     collection, _, _ = template.partition("/{id}")
     body = NEW_KEY if collection == "/v2/keys" else {"name": "A"}
     made = await rest.call("POST", collection, key, body=body)
@@ -75,9 +83,13 @@ async def _path(rest: RestServer, key: str, template: str) -> str:
 
 async def _lengthen(database_url: str) -> None:
     """Let logs be so long that a replay of them is not done at once; nobody reads them here."""
+    await _asked(database_url, "UPDATE heads SET position = 1 RETURNING position")
+
+
+async def _asked(database_url: str, query: str) -> Any:
     connection = await connect_as(database_url, "hub_owner")
     try:
-        await connection.execute("UPDATE heads SET position = 1")
+        return await connection.fetchval(query)
     finally:
         await connection.close()
 
@@ -97,7 +109,7 @@ async def test_repeat_has_the_first_answer(
     body, other = BODIES[route.operation]
     if "{replay}" in route.path:
         await _lengthen(database_url)
-    path = await _path(rest, key, f"{version.prefix}{route.path}")
+    path = await _path(rest, key, f"{version.prefix}{route.path}", database_url)
     under = {"Idempotency-Key": "order-66"}
     first = await rest.call(route.method, path, key, body=body, headers=under)
     assert first.status in (200, 201), first
@@ -183,7 +195,7 @@ class TestSecrets:
         self, rest: RestServer, key: str, organisation: Organisation, pattern: str, member: str
     ):
         """Grepped out of every row of every table."""
-        path = await _path(rest, key, pattern)
+        path = await _path(rest, key, pattern, organisation.database_url)
         made = await self._make(rest, key, path, pattern)
         dump = await _dump(organisation.database_url)
         assert "idempotency" in dump
@@ -196,7 +208,7 @@ class TestSecrets:
         self, rest: RestServer, key: str, clock: ManualClock, organisation: Organisation, pattern: str, member: str
     ):
         """Another subject of the organisation, and one with other powers, makes a secret of its own under the same key."""
-        path = await _path(rest, key, pattern)
+        path = await _path(rest, key, pattern, organisation.database_url)
         made = (await self._make(rest, key, path, pattern)).json()[member]
         others = [
             await organisation.key(),

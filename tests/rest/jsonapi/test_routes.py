@@ -15,8 +15,8 @@ from tests.rest.server import Answer, RestServer, operations
 
 _ORDER = ("POST", "GET", "PUT", "PATCH", "DELETE")
 _STATUS = {"POST": 201, "GET": 200, "PUT": 200, "PATCH": 200}
-# The door alone has neither streams nor a relay.
-_NONE_HERE = frozenset({"connections", "events", "event-types"})
+# The door alone has no streams, no relay, and no job that anything has made.
+_NONE_HERE = frozenset({"connections", "events", "event-types", "jobs"})
 _ROUTES = [(version, route) for version in (V1, V2, V3) for route in version.routes]
 _ALL = operations()
 _ABSENT = "01978f3e-5a70-7c3d-9b42-6f0d2c1e8a55"
@@ -46,10 +46,14 @@ def _data(route: Route, id: str | None) -> dict[str, Any] | None:
 
 async def _send(rest: RestServer, version: Version, route: Route, key: str | None, id: str) -> Answer:
     named = id if "{id}" in route.path else None
+    return await ask(rest, route.method, _path(version, route, id), key, _data(route, named))
+
+
+def _path(version: Version, route: Route, id: str) -> str:
     path = f"{version.prefix}{route.path}".replace("{id}", id)
     for inner in ("{letter}", "{replay}"):
         path = path.replace(inner, _ABSENT)
-    return await ask(rest, route.method, path, key, _data(route, named))
+    return path
 
 
 @pytest.mark.parametrize("version", [V1, V2, V3], ids=lambda version: version.name)
@@ -94,7 +98,7 @@ async def test_every_refusal_is_a_document(
     rest: RestServer, organisation: Organisation, version: Version, route: Route
 ):
     """Without a credential, without the scope, and with a parameter that it does not have."""
-    path = f"{version.prefix}{route.path}".replace("{id}", _ABSENT)
+    path = _path(version, route, _ABSENT)
     data = _data(route, _ABSENT if "{id}" in route.path else None)
     assert errors(await ask(rest, route.method, path, None, data), 401) == [("AUTHENTICATION_REQUIRED", None)]
     if _ALL[route.operation].scope is not None:

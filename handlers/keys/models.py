@@ -1,5 +1,6 @@
 """Keys as clients write them."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -33,10 +34,13 @@ Scopes = Annotated[list[Scope], Field(min_length=1, max_length=100)]
 ResourceIds = Annotated[list[Annotated[UUID, Field(strict=False)]], Field(max_length=MOST_RESOURCES)]
 
 
+_NUMBER = re.compile(r"[+-]?[0-9.]*")
+
+
 def _is_text(given: Any) -> Any:
     # Not a number, which would be seconds since 1970, or milliseconds.
-    if isinstance(given, int | float):
-        raise ValueError("Must be a time with its offset (RFC 3339), as text")
+    if isinstance(given, int | float) or (isinstance(given, str) and _NUMBER.fullmatch(given)):
+        raise ValueError("Must be a time with its offset (RFC 3339)")
     return given
 
 

@@ -18,7 +18,8 @@ from core.errors import Detail, HubError
 from handlers.lists.fields import Kind, storable
 from handlers.lists.order import Order
 
-LONGEST = 8192
+# As a request line takes it, with a path and other parameters.
+LONGEST = 4096
 _VERSION = b"\x01"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -65,7 +65,9 @@ async def test_every_answer_is_a_document(rest: RestServer, organisation: Organi
     for route in (route for method in _ORDER for route in routes if route.method == method):
         kind = _kind(route)
         answer = await _send(rest, version, route, key, ids.get(route.path.split("/")[1], _ABSENT))
-        if (kind in _NONE_HERE and "{id}" in route.path) or route.path.count("{") > 1:
+        if (
+            kind in _NONE_HERE and "{id}" in route.path and not route.operation.startswith("events.of_")
+        ) or route.path.count("{") > 1:
             assert errors(answer, 404) == [("RESOURCE_NOT_FOUND", None)]
         elif route.method == "DELETE":
             assert (answer.status, answer.body) == (204, b"")

@@ -18,8 +18,8 @@ from core.errors import Detail, HubError
 from handlers.lists.fields import Kind, storable
 from handlers.lists.order import Order
 
-# As a request line takes it, with a path and other parameters.
-LONGEST = 4096
+# A request line takes two of them, with a path and other parameters.
+LONGEST = 3500
 _VERSION = b"\x01"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -1,4 +1,7 @@
-"""What no schema can say: a short time makes a 504, a key is for one request, and an integer has 64 bits wherever it stands."""
+"""What no schema can say: a short time makes a 504, a key is for one request, and an integer has 64 bits wherever it stands.
+
+Nor does who tries wait for events that do not come.
+"""
 
 import os
 import secrets
@@ -8,6 +11,7 @@ import schemathesis
 
 from core.errors import HubError
 from core.strict_json import LARGEST, SMALLEST
+from handlers.subscriptions.models import LONGEST_WAIT_SECONDS
 from rest.patience import patience_of
 from tests.rest.tried import MEDIA
 
@@ -29,13 +33,19 @@ def before_load_schema(_context: Any, raw_schema: dict[str, Any]) -> None:
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
-    """Give every request time, and each key to one request; what is not well formed is sent as it is."""
+    """Give every request time, and each key to one request; what is not well formed is sent as it is. A pull waits for no event."""
     headers = case.headers or {}
     if "X-Request-Timeout" in headers and _is_time(str(headers["X-Request-Timeout"])):
         headers["X-Request-Timeout"] = "20"
     if len(headers.get("Idempotency-Key", "")) in range(1, 200):
         headers["Idempotency-Key"] += secrets.token_hex(8)
     case.body = _narrowed(case.body)
+    if isinstance(case.body, dict) and _is_wait(case.body.get("wait_seconds")):
+        case.body["wait_seconds"] = 0
+
+
+def _is_wait(given: Any) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= LONGEST_WAIT_SECONDS
 
 
 def _narrowed(value: Any) -> Any:

@@ -22,7 +22,8 @@ from handlers.subscriptions.models import BehindPosition, BehindTime
 from handlers.subscriptions.rights import check_caller, found, held
 
 _READ, _WRITE = "read:subscriptions", "write:subscriptions"
-FASTEST = 100_000
+# Events a second; the slowest is one in about a quarter of an hour.
+FASTEST, SLOWEST = 100_000, 0.001
 _EXAMPLE: dict[str, JsonValue] = {
     "id": EXAMPLE_ID,
     "subscription_id": EXAMPLE_ID,
@@ -49,7 +50,7 @@ class StartReplay(GetInput):
 
     start: Place = Field(alias="from")
     end: Place | None = Field(default_factory=lambda: None, alias="to")
-    rate: float | None = Field(None, gt=0, le=FASTEST, strict=True)
+    rate: float | None = Field(None, ge=SLOWEST, le=FASTEST, strict=True)
     target: Annotated[str, StringConstraints(max_length=64)] | None = None
 
 

@@ -136,6 +136,18 @@ async def test_replay_is_marked_and_watched(rest: RestServer, key: str, trial: T
     (await rest.call("POST", f"{path}/replay", key, body=backwards)).error(422, "VALIDATION_ERROR")
 
 
+async def test_pace_that_no_interval_holds_is_refused(rest: RestServer, key: str, trial: Trial):
+    """One in so many years would break every look for what is due, of other organisations too."""
+    await trial.append("agents/a")
+    path = f"{SUBSCRIPTIONS}/{(await make(rest, key))['id']}"
+    for rate in (1e-300, 0.0009, 0):
+        answer = await rest.call("POST", f"{path}/replay", key, body={"from": {"position": "0"}, "rate": rate})
+        assert [each["field"] for each in answer.error(422, "VALIDATION_ERROR")["details"]] == ["rate"]
+    slowest = await rest.call("POST", f"{path}/replay", key, body={"from": {"position": "0"}, "rate": 0.001})
+    assert slowest.status == 201
+    assert (await rest.call("POST", f"{path}/pull", key, body={})).status == 200
+
+
 async def test_another_organisation_sees_nothing(
     rest: RestServer, key: str, trial: Trial, organisations: Organisations
 ):

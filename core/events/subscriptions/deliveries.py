@@ -130,7 +130,7 @@ async def _fill(db: Statements, org_id: UUID, id: UUID, held: Any) -> None:
 async def _fill_replays(db: Statements, org_id: UUID, id: UUID) -> None:
     """Make deliveries of each running replay's next events, as many as its pace allows."""
     for replay in await db.fetch(SQL["running_replays"], org_id, id):
-        pace = WINDOW if replay["rate"] is None else min(WINDOW, int(replay["rate"] * replay["paced_seconds"]))
+        pace = WINDOW if replay["rate"] is None else min(WINDOW, _paced(replay["rate"], replay["paced_seconds"]))
         if pace < 1:
             continue
         await db.fetchrow(
@@ -146,6 +146,11 @@ async def _fill_replays(db: Statements, org_id: UUID, id: UUID) -> None:
             LOOK,
             pace,
         )
+
+
+def _paced(rate: float, seconds: float) -> int:
+    """Return how many events of a pace a time has; what a float or a microsecond leaves out of a whole one is one too."""
+    return int(rate * seconds + 1e-5)
 
 
 def _fitting(leased: Sequence[Delivery]) -> int:

@@ -92,7 +92,7 @@ CREATE TABLE replays (
     after             bigint NOT NULL,            -- begins behind this position
     cursor            bigint NOT NULL,
     upto              bigint NOT NULL,            -- and ends with this one
-    rate              double precision,           -- events a second; NULL: as fast as they are taken
+    rate              double precision CHECK (rate >= 0.001), -- events a second; NULL: as fast as they are taken
     placed            bigint NOT NULL DEFAULT 0,  -- how many matched so far
     paced_at          timestamptz NOT NULL,       -- from when on the pace is counted
     status            text NOT NULL DEFAULT 'running' CHECK (status IN ('running', 'paused', 'cancelled', 'done')),

@@ -106,6 +106,16 @@ async def test_pace_is_kept_however_often_it_is_asked(trial: Trial):
     assert len(await taken(trial, fast)) >= 10
 
 
+async def test_pace_of_less_than_one_a_second_goes_on_whatever_the_float_makes_of_it(trial: Trial):
+    """0.013 times 1 / 0.013 is a little less than one event, and one all the same."""
+    await trial.append("agents/a", "agents/a")
+    subscription = await trial.subscribe(None)
+    await begin(trial, subscription, rate=0.013)
+    for _ in range(2):
+        await trial.pass_time(3600)
+        assert len(await taken(trial, subscription)) == 1
+
+
 async def test_paused_replay_places_nothing_and_goes_on_where_it_was(trial: Trial):
     """Pausing twice is pausing."""
     await trial.append(*["agents/a"] * (WINDOW + 1))

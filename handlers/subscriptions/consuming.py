@@ -1,13 +1,14 @@
 """Pulling from a subscription, and answering what was pulled."""
 
 from collections.abc import Mapping, Sequence, Set
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 from uuid import UUID
 
 import orjson
 
 from core.clock import Clock, rfc3339
+from core.deadline import within
 from core.errors import Detail, HubError
 from core.events.subscriptions import deliveries
 from core.events.subscriptions.consumer import Consumer
@@ -17,6 +18,7 @@ from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Shown
 from core.presence import caller_is_gone
+from handlers.lists.turns import Turns
 from handlers.subscriptions.models import Ack, Answered, Extend, Nack, Pull, PulledEvents
 from handlers.subscriptions.rights import check_caller, found, missing, parsed
 
@@ -47,12 +49,18 @@ class Arrivals(Protocol):
 
 
 class Consuming:
-    """What consumers do. A pull holds no transaction and no connection while it waits."""
+    """What consumers do. A pull holds no transaction and no connection while it waits, not even for others that pull.
+
+    A lease holds the subscription's row: of those who would wait for it, one has a connection. Of those who wait for events, one
+    looks; when it has some, the next one does.
+    """
 
     def __init__(self, consumer: Consumer, arrivals: Arrivals, clock: Clock) -> None:
         self._consumer = consumer
         self._arrivals = arrivals
         self._clock = clock
+        self._leasing = Turns(1)
+        self._looking = Turns(1)
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
@@ -66,7 +74,7 @@ class Consuming:
         if await self._consumer.way(ctx.caller.org_id, id) not in ("pull", "socket"):
             missing()
         until = min(self._clock.monotonic() + wanted.wait_seconds, ctx.deadline - SPARE_SECONDS)
-        leased = await self._consumer.lease(ctx.caller.org_id, id, wanted.max)
+        leased = await self._lease(ctx.caller.org_id, id, wanted.max)
         if not leased and wanted.wait_seconds:
             leased = await self._wait(ctx.caller.org_id, id, wanted.max, until)
         return Shown(orjson.dumps({"deliveries": [_shown(each) for each in leased]}).decode())
@@ -104,18 +112,29 @@ class Consuming:
         )
         return _answered(holds, set(ends))
 
+    async def _lease(self, org_id: UUID, id: UUID, most: int) -> list[Delivery]:
+        async with self._leasing.taken(id):
+            return [] if caller_is_gone() else await self._consumer.lease(org_id, id, most)
+
     async def _wait(self, org_id: UUID, id: UUID, most: int, until: float) -> list[Delivery]:
-        async with self._arrivals.following(org_id) as news:
-            while (left := until - self._clock.monotonic()) > 0:
-                due = await self._consumer.next_due(org_id, id)
-                if due is not None and due <= 0:
-                    if leased := await self._consumer.lease(org_id, id, most):
-                        return leased
-                    due = KEPT_BACK_SECONDS
-                look = LONGEST_LOOK_SECONDS if due is None else max(due, SHORTEST_LOOK_SECONDS)
-                await news.wait(min(left, look, LONGEST_LOOK_SECONDS))
-                if caller_is_gone():
-                    break
+        async with AsyncExitStack() as stack:
+            turn = stack.enter_async_context(self._looking.taken(id))
+            try:
+                await within(self._clock, until - self._clock.monotonic(), turn)
+            except TimeoutError:
+                return []
+            news = await stack.enter_async_context(self._arrivals.following(org_id))
+            return await self._look(news, org_id, id, most, until)
+
+    async def _look(self, news: News, org_id: UUID, id: UUID, most: int, until: float) -> list[Delivery]:
+        while (left := until - self._clock.monotonic()) > 0 and not caller_is_gone():
+            due = await self._consumer.next_due(org_id, id)
+            if due is not None and due <= 0:
+                if leased := await self._lease(org_id, id, most):
+                    return leased
+                due = KEPT_BACK_SECONDS
+            look = LONGEST_LOOK_SECONDS if due is None else max(due, SHORTEST_LOOK_SECONDS)
+            await news.wait(min(left, look, LONGEST_LOOK_SECONDS))
         return []
 
     async def _holds(self, ctx: Context, wanted: Ack) -> Mapping[str, Hold]:

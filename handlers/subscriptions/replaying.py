@@ -12,6 +12,7 @@ from core.errors import Detail, HubError
 from core.events.log import LogReader
 from core.events.subscriptions import replays
 from core.events.subscriptions.replays import NewReplay
+from core.events.subscriptions.subscription import Subscription
 from core.ids import new_id, parse_id
 from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
@@ -107,8 +108,7 @@ class Replays:
     async def create(self, ctx: Context, wanted: StartReplay) -> Shown:
         """Deliver a part of the log once more, marked `replayed`, beside what is new."""
         check_caller(ctx.caller, sees_events=True)
-        source = await found(ctx, wanted.id)
-        target = await held(ctx, wanted.target or wanted.id)
+        source, target = await _both(ctx, wanted.id, wanted.target or wanted.id)
         if target.delivery == "push" and target.id != source.id:
             raise HubError("RESOURCE_CONFLICT", "The target is a webhook's, which gets what it subscribed to only")
         after, upto = await self._position(ctx, wanted.start), None
@@ -173,6 +173,12 @@ class Replays:
         if isinstance(place, BehindPosition):
             return int(place.position)
         return await self._log.position_at(ctx.caller.org_id, place.time)
+
+
+async def _both(ctx: Context, source: str, target: str) -> tuple[Subscription, Subscription]:
+    """Hold source and target: neither is deleted meanwhile. In one order, so that two that cross do not wait for each other."""
+    rows = {id: await held(ctx, id) for id in sorted({source, target}, key=str.lower)}
+    return rows[source], rows[target]
 
 
 def _no_replay() -> NoReturn:

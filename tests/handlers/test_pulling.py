@@ -35,7 +35,7 @@ class Bell:
         self._rung = asyncio.Event()
 
     @asynccontextmanager
-    async def following(self, _org_id: UUID) -> AsyncGenerator["Bell"]:
+    async def following(self, org_id: UUID) -> AsyncGenerator["Bell"]:
         self.following_now += 1
         try:
             yield self
@@ -45,7 +45,7 @@ class Bell:
     def ring(self) -> None:
         self._rung.set()
 
-    async def wait(self, _seconds: float) -> None:
+    async def wait(self, seconds: float) -> None:
         await self._rung.wait()
         self._rung.clear()
 
@@ -92,7 +92,7 @@ async def test_those_who_wait_for_a_subscriptions_row_leave_connections_to_other
         pulls = [asyncio.create_task(pulling.pull(subscription.id, max=1)) for _ in range(MANY)]
 
         async def waits() -> bool:
-            return await observer.fetchval(_WAITS_FOR_ROW) > 0
+            return await observer.fetchval(_WAITS_FOR_ROW) != 0
 
         await eventually(waits, what="a pull waits for the row")
         for _ in range(3):

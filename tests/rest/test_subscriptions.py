@@ -1,17 +1,22 @@
 """Subscriptions over HTTP: made, pulled from, answered, paused; who may; and what another organisation sees."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from core.ids import new_id
-from core.store.database import Database
+from core.store.database import Database, connect_as
 from tests.core.events.subscriptions.trial import Trial
 from tests.harness.organisations import Organisation, Organisations
+from tests.harness.waiting import eventually
 from tests.rest.server import RestServer
 
 SUBSCRIPTIONS = "/v2/subscriptions"
+_WAITS_FOR_ROW = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 @pytest.fixture
@@ -146,6 +151,27 @@ async def test_pace_that_no_interval_holds_is_refused(rest: RestServer, key: str
     slowest = await rest.call("POST", f"{path}/replay", key, body={"from": {"position": "0"}, "rate": 0.001})
     assert slowest.status == 201
     assert (await rest.call("POST", f"{path}/pull", key, body={})).status == 200
+
+
+async def test_replay_of_what_is_being_deleted_does_not_outlive_it(rest: RestServer, key: str, trial: Trial):
+    """It waits for the deletion, and is 404: nobody could end a replay that nobody finds."""
+    source, target = await make(rest, key), await make(rest, key)
+    async with AsyncExitStack() as stack:
+        owner, observer = await connect_as(trial.url, "hub_owner"), await connect_as(trial.url, None)
+        stack.push_async_callback(owner.close)
+        stack.push_async_callback(observer.close)
+        await owner.execute("BEGIN")
+        await owner.execute("DELETE FROM subscriptions WHERE id = $1", UUID(source["id"]))
+        body = {"from": {"position": "0"}, "target": target["id"]}
+        replay = asyncio.create_task(rest.call("POST", f"{SUBSCRIPTIONS}/{source['id']}/replay", key, body=body))
+
+        async def waits() -> bool:
+            return await observer.fetchval(_WAITS_FOR_ROW) != 0 or replay.done()
+
+        await eventually(waits, what="the replay waits for the row")
+        await owner.execute("COMMIT")
+    (await replay).error(404, "RESOURCE_NOT_FOUND")
+    assert await trial.rows("SELECT FROM replays") == []
 
 
 async def test_another_organisation_sees_nothing(

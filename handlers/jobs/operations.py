@@ -38,6 +38,7 @@ class JobOperations:
     @operation("jobs.list", scope=ADMIN_SCOPE, transaction="read", input=ListJobs, result=Page, shows=Job)
     async def list(self, ctx: Context, wanted: ListJobs) -> Page:
         """List jobs, newest first."""
+        _check(ctx)
         first = (wanted.page - 1) * wanted.per_page
         rows = await ctx.db.fetch(_SQL["list"], wanted.per_page, first, wanted.kind, wanted.status, MOST_COUNTED + 1)
         items = [_text(row) for row in rows if row["id"] is not None]
@@ -63,7 +64,13 @@ class JobOperations:
         return Shown(_text(row))
 
 
+def _check(ctx: Context) -> None:
+    if ctx.caller.resource_ids is not None:
+        raise HubError("FORBIDDEN", "This credential is for some resources only; jobs are of the whole organisation")
+
+
 async def _find(ctx: Context, wanted: GetInput) -> Any:
+    _check(ctx)
     id = parse_id(wanted.id)
     row = None if id is None else await ctx.db.fetchrow(_SQL["find"], id)
     if row is None:

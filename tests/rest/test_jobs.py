@@ -113,13 +113,16 @@ async def test_jobs_of_others_and_without_the_scope_are_out_of_reach(
     organisation: Organisation,
     organisations: Organisations,
 ):
-    """404 and 403, as everywhere."""
+    """404 and 403, as everywhere; what a job tells may be of any resource, so who is for some only sees none."""
     id = await make(jobs, clock, organisation)
+    restricted = await organisation.key(resource_ids=[new_id()])
     stranger = await (await organisations.create()).key()
     reader = await organisation.key(["read:agents"])
     for method, path in (("GET", f"/v2/jobs/{id}"), ("POST", f"/v2/jobs/{id}/cancel")):
         (await rest.call(method, path, stranger)).error(404, "RESOURCE_NOT_FOUND")
         (await rest.call(method, path, reader)).error(403, "INSUFFICIENT_SCOPE")
+        (await rest.call(method, path, restricted)).error(403, "FORBIDDEN")
+    (await rest.call("GET", "/v2/jobs", restricted)).error(403, "FORBIDDEN")
     assert (await rest.call("GET", "/v2/jobs", stranger)).json()["data"] == []
     (await rest.call("GET", "/v2/jobs", reader)).error(403, "INSUFFICIENT_SCOPE")
     for unknown in (new_id(), "7"):

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import HubError
 from core.operations.results import Page, Window
-from handlers.lists.cursors import cursor_of, values_of
+from handlers.lists.cursors import LONGEST, cursor_of, values_of
 from handlers.lists.order import order_of
 from handlers.resources.listing import FIELDS
 from tests.handlers.house import House, refused
@@ -174,7 +174,7 @@ async def test_changed_cursor_is_refused(house: House):
         found.after[:-1],
         found.after + "A",
         found.after[::-1],
-        "A" * 8192,
+        "A" * LONGEST,
         "null",
     ]
     for _ in range(150):

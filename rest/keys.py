@@ -1,7 +1,9 @@
 """The routes of credentials: keys, tokens, tickets."""
 
 from rest import answers
+from rest.filters import list_input_of
 from rest.routes import (
+    SELECTING,
     Route,
     of_body,
     of_id,
@@ -9,13 +11,12 @@ from rest.routes import (
     of_id_match_and_body,
     of_id_match_and_fields,
     of_nothing,
-    of_query,
 )
 
 _ONE = "/keys/{id}"
 
 KEYS = (
-    Route("GET", "/keys", "keys.list", of_query, answers.page, query=frozenset({"page", "per_page", "status"})),
+    Route("GET", "/keys", "keys.list", list_input_of("keys"), answers.page, query=SELECTING | {"status"}),
     Route("POST", "/keys", "keys.create", of_body, answers.created_with_secret, takes_body=True),
     Route("GET", _ONE, "keys.get", of_id, answers.resource),
     Route("PATCH", _ONE, "keys.update", of_id_match_and_body, answers.changed, takes_body=True),

@@ -6,9 +6,8 @@ from typing import Any
 from rest import answers
 from rest.asked import Asked
 from rest.filters import list_input_of
-from rest.routes import Route, of_id, of_query
+from rest.routes import SORTING, Route, of_id, of_query
 
-_PAGING = frozenset({"page", "per_page", "after", "before", "limit", "sort", "filter["})
 _OF_EVENTS = list_input_of("events")
 
 
@@ -18,11 +17,11 @@ def _of_resource(asked: Asked) -> Mapping[str, Any]:
 
 
 READING = (
-    Route("GET", "/events", "events.list", _OF_EVENTS, answers.page, query=_PAGING | {"type", "subject"}),
+    Route("GET", "/events", "events.list", _OF_EVENTS, answers.page, query=SORTING | {"type", "subject"}),
     Route("GET", "/events/{id}", "events.get", of_id, answers.resource),
     *(
         Route(
-            "GET", f"/{kind}/{{id}}/events", f"events.of_{kind}", _of_resource, answers.page, query=_PAGING | {"type"}
+            "GET", f"/{kind}/{{id}}/events", f"events.of_{kind}", _of_resource, answers.page, query=SORTING | {"type"}
         )
         for kind in ("agents", "knowledge", "twins")
     ),
@@ -34,6 +33,6 @@ READING = (
         "audit.list",
         list_input_of("audit"),
         answers.page,
-        query=_PAGING | {"subject", "operation", "target", "outcome"},
+        query=SORTING | {"subject", "operation", "target", "outcome"},
     ),
 )

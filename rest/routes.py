@@ -23,25 +23,10 @@ from rest.patience import patience_of
 # How a request becomes an operation's input: one flat mapping. The body is empty where the route takes none.
 Shape = Callable[[Asked], Mapping[str, Any]]
 
-LIST_QUERY = frozenset(
-    {
-        "page",
-        "per_page",
-        "after",
-        "before",
-        "limit",
-        "sort",
-        "filter[",
-        "fields",
-        "fields[",
-        "type",
-        "status",
-        "q",
-        "as_of",
-    }
-)
-
-
+# What every list takes that sorts and filters; and where of each item some fields can be had.
+SORTING = frozenset({"page", "per_page", "after", "before", "limit", "sort", "filter["})
+SELECTING = SORTING | {"fields", "fields["}
+LIST_QUERY = SELECTING | {"type", "status", "q", "as_of"}
 ONE_QUERY = frozenset({"fields", "fields[", "as_of"})
 
 

@@ -5,89 +5,55 @@ They are no rows: the nodes are asked, and answer from memory.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from core.errors import Detail, HubError
 from core.ids import parse_id
 from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Deleted, Page, Shown
+from handlers.connections.models import DEEPEST, Connection, ConnectionWithChannels, ListConnections
+from handlers.lists.fields import Field, Fields, Kind
+from handlers.lists.held import Asking, Choice, Picked
+from handlers.lists.order import Key, complete
+from handlers.lists.selection import selected, selection_of
 from handlers.resources.models import DeleteInput, GetInput
-from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME
 
-# The nodes send all up to the page that is wanted; farther down, filters find what is looked for.
-DEEPEST = 5_000
-_Filter = Annotated[str, StringConstraints(max_length=300)] | None
-
-
-class ListConnections(BaseModel):
-    """A page of the open streams, newest first; each filter that is given must match."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    page: int = Field(1, ge=1, le=DEEPEST)
-    per_page: int = Field(20, ge=1, le=100)
-    subject: _Filter = None
-    channel: _Filter = None
-    node: _Filter = None
-
-    @property
-    def filters(self) -> dict[str, str]:
-        """The filters that are given."""
-        named = {"subject": self.subject, "channel": self.channel, "node": self.node}
-        return {name: value for name, value in named.items() if value is not None}
-
-
-_EXAMPLE: dict[str, JsonValue] = {
-    "id": EXAMPLE_ID,
-    "node": "01978f3e-0000-7c3d-9b42-6f0d2c1e8a55",
-    "subject": "user:ada",
-    "since": EXAMPLE_TIME,
-    "channels": 1,
-    "waiting_bytes": 0,
-}
-
-
-class Connection(BaseModel):
-    """An open stream: who opened it, when, on which node, and what waits for its client."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
-
-    id: UUID
-    node: UUID
-    subject: str | None
-    since: datetime
-    channels: int
-    waiting_bytes: int
-
-
-class ConnectionWithChannels(Connection):
-    """An open stream, with the names of its channels."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{**_EXAMPLE, "subscriptions": ["agents"]}]})
-
-    subscriptions: list[str]
+# `channel` is each channel that a stream has subscribed to.
+FIELDS = Fields(
+    {
+        field.name: field
+        for field in (
+            Field("id", "id", Kind.ID),
+            Field("node", "node", Kind.ID),
+            Field("subject", "subject", Kind.TEXT),
+            Field("since", "since", Kind.MOMENT),
+            Field("channels", "channels", Kind.NUMBER),
+            Field("waiting_bytes", "waiting_bytes", Kind.NUMBER),
+            Field("channel", "channel", Kind.TEXT, sortable=False),
+        )
+    }
+)
+# Ids rise with time.
+NEWEST = complete([Key(FIELDS.by_name["id"], descending=True)], FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The first of the connections that match, newest first, and how many there are; `is_whole`: every node has answered."""
+    """The first of the connections that match, as all nodes together have them; `is_whole`: every node has answered."""
 
-    first: list[Mapping[str, Any]]
-    total: int
+    picked: Picked
     is_whole: bool
 
 
 class Directory(Protocol):
     """The open streams of all nodes."""
 
-    async def list(self, org_id: UUID, filters: Mapping[str, str], first: int) -> Found:
-        """Return the first of the organisation's connections."""
+    async def list(self, org_id: UUID, choice: Choice) -> Found:
+        """Return those of the organisation's connections that are chosen."""
         ...
 
     async def find(self, org_id: UUID, id: str) -> Mapping[str, Any] | None:
@@ -119,14 +85,18 @@ class Connections:
         repeatable=True,
     )
     async def list(self, ctx: Context, wanted: ListConnections) -> Page:
-        """List open streams, newest first."""
-        last = wanted.page * wanted.per_page
-        if last > DEEPEST:
-            detail = Detail("page", "VALUE_OUT_OF_RANGE", f"Only the first {DEEPEST} can be listed: use filters")
-            raise HubError("VALIDATION_ERROR", details=[detail])
-        found = await self._directory.list(ctx.caller.org_id, wanted.filters, last)
-        items = [orjson.dumps(each).decode() for each in found.first[last - wanted.per_page : last]]
-        return Page(items, wanted.page, wanted.per_page, found.total, found.is_whole)
+        """List open streams, newest first or as `sort` says."""
+        if not wanted.is_window and wanted.page * wanted.per_page > DEEPEST:
+            message = f"Only the first {DEEPEST} stand on pages: use cursors or filters"
+            raise HubError("VALIDATION_ERROR", details=[Detail("page", "VALUE_OUT_OF_RANGE", message)])
+        tree = None if wanted.fields is None else selection_of(wanted.fields, Connection.model_fields)
+        asking = Asking("connections", FIELDS, NEWEST, wanted, wanted.named)
+        found = await self._directory.list(ctx.caller.org_id, asking.choice)
+        shown, window = asking.window(found.picked.first)
+        items = [orjson.dumps(each).decode() for each in shown]
+        if tree is not None:
+            items = await selected(items, tree)
+        return Page(items, wanted.page, wanted.per_page, found.picked.total, found.is_whole, window=window)
 
     @operation(
         "connections.get",

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, JsonValue
 
 from core.auth.caller import ALL_SCOPES
 from handlers.described import Described
+from handlers.lists.models import Names, Sorted
 from handlers.resources.models import Body, DeleteInput, Name
 from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME, Own
 
@@ -93,13 +94,10 @@ class KeyChange(Body):
     expires_at: Moment | None = None
 
 
-class ListKeys(BaseModel):
-    """A page of the organisation's keys, newest first."""
+class ListKeys(Sorted):
+    """A part of the organisation's keys, newest first unless they are sorted, of each all or some `fields`."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    page: int = Field(1, ge=1, le=1_000_000)
-    per_page: int = Field(20, ge=1, le=100)
+    fields: Names | None = None
     status: Literal["live", "expired", "revoked"] | None = None
 
 

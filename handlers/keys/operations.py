@@ -15,6 +15,7 @@ from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Deleted, Document, Page
 from core.operations.validation import validated
 from core.store.queries import load_queries
+from handlers.keys.listing import keys_of
 from handlers.keys.models import ChangeKey, Key, KeyChange, KeyWithSecret, ListKeys, NewKey, RotateKey
 from handlers.keys.powers import check_holds, check_scopes, given_resources
 from handlers.resources.etag import matches
@@ -36,11 +37,8 @@ class Keys:
 
     @operation("keys.list", scope=_READ, transaction="read", input=ListKeys, result=Page, shows=Key)
     async def list(self, ctx: Context, wanted: ListKeys) -> Page:
-        """List keys, newest first, without their secrets."""
-        first = (wanted.page - 1) * wanted.per_page
-        rows = await ctx.db.fetch(_SQL["list"], wanted.per_page, first, wanted.status, ctx.now)
-        items = [_text(record_of(row), ctx.now) for row in rows if row["id"] is not None]
-        return Page(items, wanted.page, wanted.per_page, rows[0]["total"])
+        """List keys, newest first or as `sort` says, without their secrets."""
+        return await keys_of(ctx.db, wanted, ctx.now)
 
     @operation("keys.get", scope=_READ, transaction="read", input=GetInput, result=Document, shows=Key)
     async def get(self, ctx: Context, wanted: GetInput) -> Document:

@@ -1,17 +1,23 @@
 -- Keys of the caller's organisation; row-level security adds it to every WHERE.
 
--- name: list
--- One statement, so that the page and the total are of one moment; the total stands alone where the page is empty. $4: the present.
-WITH wanted AS (
-    SELECT id, org_id, name, hint, scopes, resource_ids, created_at, updated_at, expires_at, revoked_at, old_until, version
+-- name: listed
+-- Keys as a list has them, for the place of its table. {now}: the present, which tells what has ended. The times of the hub have six
+-- digits and a Z everywhere.
+SELECT *, json_build_object(
+        'id', id, 'name', name, 'hint', hint, 'status', status, 'scopes', scopes, 'resource_ids', resource_ids,
+        'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'expires_at', to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'revoked_at', to_char(revoked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'old_secret_until', to_char(old_secret_until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'version', version)::text AS document
+FROM (
+    SELECT
+        id, name, hint, scopes, resource_ids, created_at, coalesce(updated_at, created_at) AS updated_at, expires_at, revoked_at, version,
+        CASE WHEN old_until > {now} THEN old_until END AS old_secret_until,
+        CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= {now} THEN 'expired' ELSE 'live' END AS status
     FROM keys
-    WHERE $3::text IS NULL OR $3 = CASE
-        WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= $4::timestamptz THEN 'expired' ELSE 'live' END
-)
-SELECT counted.total, page.*
-FROM (SELECT count(*) AS total FROM wanted) AS counted
-LEFT JOIN (SELECT * FROM wanted ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2) AS page ON true
-ORDER BY page.created_at DESC, page.id DESC
+) AS with_status
 
 -- name: find
 SELECT id, org_id, name, hint, scopes, resource_ids, created_at, updated_at, expires_at, revoked_at, old_until, version

@@ -34,7 +34,8 @@ class Kind(Enum):
 class Field:
     """One field: `sql` is the column as it is compared, `sortable` tells whether clients may sort by it.
 
-    Where `then` is set, equals are sorted by that field before the id: as the field's index has them.
+    Where `then` is set, equals are sorted by that field before the id: as the field's index has them. A `nullable` one may have no
+    value; a cursor cannot stand there, so it is not sortable.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Field:
     kind: Kind
     sortable: bool = True
     then: str | None = None
+    nullable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ filter[metadata.team]=x             {"metadata.team": "x"}
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from core.errors import Detail, HubError
 from handlers.lists import attributes
@@ -15,6 +16,8 @@ from handlers.lists.fields import Field, Fields, Kind, value_of
 
 MOST_FILTERS = 20
 MOST_VALUES = 100
+
+Made = TypeVar("Made")
 
 _COMPARED = ("eq", "ne", "in", "gt", "gte", "lt", "lte")
 OPERATORS: Mapping[Kind, tuple[str, ...]] = {
@@ -37,6 +40,8 @@ _COLUMN_IS: Mapping[str, str] = {
     "prefix": "starts_with({}, ?)",
     "contains": "strpos({}, ?) > 0",
 }
+# Of a column that may be NULL `ne` is the opposite of `eq`, and it can be asked whether there is a value.
+_NULLABLE_IS: Mapping[str, str] = {**_COLUMN_IS, "ne": "{} IS DISTINCT FROM ?", "exists": "({} IS NOT NULL) = ?"}
 _PART, _NOT_PART = "attributes @@ ?::text::jsonpath", "(attributes @@ ?::text::jsonpath) IS NOT TRUE"
 
 
@@ -49,6 +54,15 @@ class Condition:
     found: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A field compared with a value of its kind; by `in` with a list of such, by `exists` with true or false."""
+
+    field: Field
+    operator: str
+    value: Any
+
+
 class _Unknown(Exception):
     """A name that the list does not have."""
 
@@ -58,17 +72,26 @@ def conditions_of(wanted: Mapping[str, Any], fields: Fields) -> tuple[Condition,
 
     Raises HubError with all that is wrong: UNKNOWN_PARAMETER where a field or operator is not known, else VALIDATION_ERROR.
     """
+    return _each(wanted, partial(_condition, fields))
+
+
+def comparisons_of(wanted: Mapping[str, Any], fields: Fields) -> tuple[Comparison, ...]:
+    """Return a client's filters of a list that PostgreSQL does not have; raises as `conditions_of`."""
+    return _each(wanted, partial(_comparison, fields))
+
+
+def _each(wanted: Mapping[str, Any], make: Callable[[str, str, Any], Made]) -> tuple[Made, ...]:
     flat = list(_flat(wanted))
     if len(flat) > MOST_FILTERS:
         raise HubError(
             "VALIDATION_ERROR", details=[Detail("filter", "VALUE_OUT_OF_RANGE", f"At most {MOST_FILTERS} filters")]
         )
-    made: list[Condition] = []
+    made: list[Made] = []
     unknown: list[Detail] = []
     wrong: list[Detail] = []
     for name, operator, value, shown in flat:
         try:
-            made.append(_condition(name, operator, value, fields))
+            made.append(make(name, operator, value))
         except _Unknown as error:
             unknown.append(Detail(shown, "UNKNOWN_PARAMETER", str(error)))
         except ValueError as error:
@@ -91,29 +114,34 @@ def _flat(wanted: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, str]]:
             yield name, "in" if isinstance(value, list) else "eq", value, field
 
 
-def _condition(name: str, operator: str, value: Any, fields: Fields) -> Condition:
-    field = fields.by_name.get(name)
-    if field is not None:
-        _check_operator(name, operator, OPERATORS[field.kind])
-        return _of_field(field, operator, value)
-    if name.partition(".")[0] not in fields.parts or "." not in name:
-        known = ", ".join([*sorted(fields.by_name), *(f"{part}.<path>" for part in sorted(fields.parts))])
-        raise _Unknown(f"Unknown field '{name[:64]}' to filter by; known here: {known}")
+def _condition(fields: Fields, name: str, operator: str, value: Any) -> Condition:
+    if name in fields.by_name or "." not in name or name.partition(".")[0] not in fields.parts:
+        compared = _comparison(fields, name, operator, value)
+        known = _NULLABLE_IS if compared.field.nullable else _COLUMN_IS
+        return Condition(known[operator].format(compared.field.sql), compared.value)
     _check_operator(name, operator, PART_OPERATORS)
     return _of_part(name, operator, value)
+
+
+def _comparison(fields: Fields, name: str, operator: str, value: Any) -> Comparison:
+    field = fields.by_name.get(name)
+    if field is None:
+        known = ", ".join([*sorted(fields.by_name), *(f"{part}.<path>" for part in sorted(fields.parts))])
+        raise _Unknown(f"Unknown field '{name[:64]}' to filter by; known here: {known}")
+    operators = OPERATORS[field.kind]
+    _check_operator(name, operator, (*operators, "exists") if field.nullable else operators)
+    if operator == "exists":
+        return Comparison(field, operator, _truth(value))
+    if operator == "in":
+        return Comparison(field, operator, [value_of(field.kind, each) for each in _several(value)])
+    if operator in ("prefix", "contains") and value == "":
+        raise ValueError("Must have at least one character")
+    return Comparison(field, operator, value_of(field.kind, value))
 
 
 def _check_operator(name: str, operator: str, known: tuple[str, ...]) -> None:
     if operator not in known:
         raise _Unknown(f"Unknown operator '{operator[:64]}' for '{name[:64]}'; known here: {', '.join(known)}")
-
-
-def _of_field(field: Field, operator: str, value: Any) -> Condition:
-    if operator == "in":
-        return Condition(_COLUMN_IS["in"].format(field.sql), [value_of(field.kind, each) for each in _several(value)])
-    if operator in ("prefix", "contains") and value == "":
-        raise ValueError("Must have at least one character")
-    return Condition(_COLUMN_IS[operator].format(field.sql), value_of(field.kind, value))
 
 
 def _of_part(name: str, operator: str, value: Any) -> Condition:
@@ -128,14 +156,18 @@ def _of_part(name: str, operator: str, value: Any) -> Condition:
         case "ne":
             return Condition(_NOT_PART, attributes.equals(path, [value]))
         case "exists":
-            if value not in (True, False, "true", "false"):
-                raise ValueError("Must be true or false")
-            return Condition(_PART if value in (True, "true") else _NOT_PART, attributes.exists(path))
+            return Condition(_PART if _truth(value) else _NOT_PART, attributes.exists(path))
         case "prefix" | "contains":
             make: Callable[[str, Any], str] = attributes.begins if operator == "prefix" else attributes.holds
             return Condition(_PART, make(path, value))
         case _:
             return Condition(_PART, attributes.compares(path, operator, value))
+
+
+def _truth(value: Any) -> bool:
+    if value not in (True, False, "true", "false"):
+        raise ValueError("Must be true or false")
+    return value in (True, "true")
 
 
 def _several(value: Any) -> list[Any]:

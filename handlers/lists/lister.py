@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Detail, HubError
-from core.operations.results import Page, Window
+from core.operations.results import Page
 from core.store.queries import load_queries
 from core.store.statements import Statements
 from handlers.lists.asking import Asking, Listed
-from handlers.lists.cursors import cursor_of, values_of
+from handlers.lists.cursors import values_of
 from handlers.lists.models import Sorted
 from handlers.lists.order import Order, beyond, order_by
 from handlers.lists.selection import Tree, selected
+from handlers.lists.windows import window_of
 
 # A page is joined, encoded and sent by the one loop that everybody waits for.
 MOST_PAGE_BYTES = 8 * 1024 * 1024
@@ -83,7 +84,9 @@ class Lister:
         }
         row: Any = await db.fetchrow(_filled(self._window, holes), wanted.limit, *asking.args)
         items = await self._items(row, "limit", wanted.limit, tree)
-        window = _window(row, wanted.limit, mark, order, backward=backward, begins=cursor is None)
+        has_more = row["found"] > wanted.limit
+        ends = _ends(row, order)
+        window = window_of(mark, order, wanted.limit, ends, has_more=has_more, backward=backward, begins=cursor is None)
         return Page(
             items[::-1] if backward else items,
             1,
@@ -114,11 +117,6 @@ def _total(row: Any) -> int:
     return min(row["total"], MOST_COUNTED)
 
 
-def _window(row: Any, limit: int, mark: bytes, order: Order, *, backward: bool, begins: bool) -> Window:
-    has_more = row["found"] > limit
-    if row["found"] == 0:
-        return Window(limit, None, None, has_more=False, has_next=False, has_previous=False)
-    ends = [cursor_of(mark, order, [row[f"key{number}"][place] for number in range(len(order))]) for place in (0, -1)]
-    first, last = reversed(ends) if backward else ends
-    has_next, has_previous = (True, has_more) if backward else (has_more, not begins)
-    return Window(limit, last, first, has_more=has_more, has_next=has_next, has_previous=has_previous)
+def _ends(row: Any, order: Order) -> list[list[Any]]:
+    """Return what the first and the last row found have in `order`."""
+    return [[row[f"key{number}"][place] for number in range(len(order))] for place in (0, -1)] if row["found"] else []

@@ -14,8 +14,8 @@ _NUMBERED = ("page", "per_page")
 _BETWEEN = ("after", "before", "limit")
 
 
-def _is_storable(text: str) -> str:
-    # PostgreSQL's text cannot hold them.
+def is_storable(text: str) -> str:
+    """Return a text that PostgreSQL and JSON can hold; raises ValueError for another."""
     if not storable(text):
         raise ValueError("NUL characters and lone surrogates are not allowed")
     return text
@@ -25,9 +25,9 @@ def _split(given: Any) -> Any:
     return [each.strip() for each in given.split(",")] if isinstance(given, str) else given
 
 
-Word = Annotated[str, StringConstraints(max_length=200), AfterValidator(_is_storable), WITHOUT_NUL]
+Word = Annotated[str, StringConstraints(max_length=200), AfterValidator(is_storable), WITHOUT_NUL]
 Phrase = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_is_storable), WITHOUT_NUL
+    str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(is_storable), WITHOUT_NUL
 ]
 # In a query `a,b`; in a call of the stream also ["a", "b"].
 Names = Annotated[list[str], BeforeValidator(_split)]

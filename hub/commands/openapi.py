@@ -1,7 +1,6 @@
 """`python -m hub openapi`: print the document that `/openapi.json` serves. No engine is asked: operations are only looked at."""
 
 import argparse
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from core.store.redis import connect_redis
 from handlers.connections.operations import Connections, Found
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
+from handlers.lists.held import Choice, Picked
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
@@ -63,8 +63,8 @@ class _NoNews:
 class _NoStreams:
     """A directory without streams."""
 
-    async def list(self, org_id: UUID, filters: Mapping[str, str], first: int) -> Found:
-        return Found([], 0, is_whole=True)
+    async def list(self, org_id: UUID, choice: Choice) -> Found:
+        return Found(Picked([], 0), is_whole=True)
 
     async def find(self, org_id: UUID, id: str) -> None:
         return None

@@ -3,7 +3,6 @@
 Nothing is kept in Redis about a stream, so opening ten thousand of them costs it nothing.
 """
 
-import heapq
 from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,8 @@ from uuid import UUID
 from core.clock import rfc3339
 from core.errors import HubError
 from handlers.connections.operations import Found
+from handlers.lists.cursors import plain
+from handlers.lists.held import Choice, Picked, merged, picked
 from hub.insight.sockets import Socket, Sockets
 from hub.nodes import Answers, Body, Nodes
 from hub.stream.codes import CLOSED_BY_ADMINISTRATOR
@@ -28,12 +29,11 @@ class Directory:
         nodes.answer(_FIND, self._find_here)
         nodes.answer(_END, self._end_here)
 
-    async def list(self, org_id: UUID, filters: Mapping[str, str], first: int) -> Found:
-        """Return the first of the organisation's streams, newest first; ids rise with time, so they tell."""
-        answers = await self._nodes.ask(_LIST, {"org_id": str(org_id), "filters": filters, "first": first})
-        parts = answers.bodies.values()
-        records = heapq.nlargest(first, (each for part in parts for each in part["first"]), key=lambda each: each["id"])
-        return Found(records, sum(part["total"] for part in parts), answers.is_whole)
+    async def list(self, org_id: UUID, choice: Choice) -> Found:
+        """Return those of the organisation's streams that are chosen."""
+        answers = await self._nodes.ask(_LIST, {"org_id": str(org_id), "choice": choice.as_object()})
+        parts = [Picked(part["first"], part["total"]) for part in answers.bodies.values()]
+        return Found(merged(parts, choice), answers.is_whole)
 
     async def find(self, org_id: UUID, id: str) -> Mapping[str, Any] | None:
         """Return one stream, with its channels."""
@@ -44,12 +44,8 @@ class Directory:
         return _only(await self._nodes.ask(_END, {"org_id": str(org_id), "id": id}, one=True)) is not None
 
     def _list_here(self, body: Body) -> Body:
-        filters, first = body["filters"], int(body["first"])
-        if filters.get("node", self._nodes.node) != self._nodes.node:
-            return {"total": 0, "first": []}
-        found = [each for each in self._of(body["org_id"]) if _matches(each, filters)]
-        newest = heapq.nlargest(first, found, key=lambda each: each.id)
-        return {"total": len(found), "first": [self._record(each) for each in newest]}
+        found = picked(self._of(body["org_id"]), Choice.of(body["choice"]), self._look, self._record)
+        return {"first": found.first, "total": found.total}
 
     def _find_here(self, body: Body) -> Body | None:
         found = self.here(body["org_id"], body["id"])
@@ -70,6 +66,26 @@ class Directory:
         wanted = UUID(org_id)
         return (each for each in self._sockets() if each.caller is not None and each.caller.org_id == wanted)
 
+    def _look(self, socket: Socket, field: str) -> Any:
+        """Return what a stream is filtered and sorted by; raises KeyError for a field of another release."""
+        match field:
+            case "id":
+                return socket.id
+            case "node":
+                return self._nodes.node
+            case "subject":
+                return "" if socket.caller is None else socket.caller.subject
+            case "since":
+                return plain(socket.since)
+            case "channels":
+                return len(socket.channels)
+            case "waiting_bytes":
+                return socket.outbound.waiting_bytes
+            case "channel":
+                return tuple(socket.channels)
+            case _:
+                raise KeyError(field)
+
     def _record(self, socket: Socket) -> dict[str, Any]:
         caller = socket.caller
         return {
@@ -87,9 +103,3 @@ def _only(answers: Answers) -> Body | None:
     if found is None and not answers.is_whole:
         raise HubError("SERVICE_UNAVAILABLE", "A node that may have this stream does not answer", retry_after=2)
     return found
-
-
-def _matches(socket: Socket, filters: Mapping[str, str]) -> bool:
-    if "subject" in filters and (socket.caller is None or socket.caller.subject != filters["subject"]):
-        return False
-    return "channel" not in filters or filters["channel"] in socket.channels

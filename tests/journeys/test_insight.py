@@ -36,6 +36,16 @@ async def listed(client: RestClient, node: HubProcess, count: int, query: str = 
     return await eventually(found, what=f"{count} streams are listed") if count else (await found() or [])
 
 
+async def walked(client: RestClient, node: HubProcess, target: str) -> list[str]:
+    """Go from cursor to cursor by the links; returns the ids."""
+    ids: list[str] = []
+    while target:
+        body = (await client.call("GET", target, base_url=node.base_url)).body
+        ids += [each["id"] for each in body["data"]]
+        target = body["links"].get("next", "")
+    return ids
+
+
 @asynccontextmanager
 async def trace_of(node: HubProcess, key: str, id: str, query: str = "") -> AsyncGenerator[aiohttp.ClientResponse]:
     async with (
@@ -82,6 +92,13 @@ async def test_streams_of_all_nodes_are_listed_looked_at_and_closed_at_any(
         (only,) = await listed(client, nodes[0], 1, "?channel=twins")
         assert only["id"] == ids[1]
         assert [each["id"] for each in await listed(client, nodes[0], 2, "?page=2&per_page=1")] == [ids[0]]
+        for node in nodes:
+            assert await walked(client, node, "/v2/connections?limit=1") == ids[::-1]
+            assert await walked(client, node, "/v2/connections?limit=1&sort=since") == ids
+            (busy,) = await listed(
+                client, node, 1, "?filter[channel][prefix]=tw&filter[channels][gt]=1&fields=channels"
+            )
+            assert busy == {"id": ids[1], "channels": 2}
         seen = (await client.call("GET", f"/v2/connections/{ids[1]}")).body
         assert seen["subscriptions"] == ["agents", "twins"]
 

@@ -38,6 +38,7 @@ from handlers.events.types import EventTypes
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
 from handlers.knowledge.operations import Knowledge
+from handlers.lists.held import Choice, Picked
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
@@ -203,8 +204,8 @@ class NoNews:
 class NoStreams:
     """A directory without streams: the REST door alone has none."""
 
-    async def list(self, org_id: UUID, filters: Mapping[str, str], first: int) -> Found:
-        return Found([], 0, is_whole=True)
+    async def list(self, org_id: UUID, choice: Choice) -> Found:
+        return Found(Picked([], 0), is_whole=True)
 
     async def find(self, org_id: UUID, id: str) -> None:
         return None

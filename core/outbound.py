@@ -6,13 +6,15 @@
 
 A name is resolved once, every address that it has is judged, and the connection goes to those addresses and no others, so a name
 that answers differently the second time gains nothing. What may be called is public addresses by https, and the networks that
-the operator allows by http too. A redirect is an answer like any other; the caller decides.
+the operator allows by http too. A redirect is an answer like any other; the caller decides. Who calls the same places often
+keeps connections by core/outbound_pool.py, under the same rules.
 """
 
 import asyncio
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -46,6 +48,10 @@ _NEVER_PUBLIC: tuple[Network, ...] = tuple(
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 # ISATAP (RFC 5214, 6.1): an interface identifier ::0:5efe:a.b.c.d or ::200:5efe:a.b.c.d carries an IPv4 address too.
 _ISATAP = (0x00005EFE, 0x02005EFE)
+# A name with more addresses than this is nobody's server; each of them would be judged, and tried.
+_MOST_ADDRESSES = 32
+# Look-ups of the machine's resolver that may hang at once, each in a thread of its own.
+_MOST_LOOK_UPS = 64
 # Set by the hub itself, by name: a caller's own would lie about where the request goes, or how its body must be read.
 _OWN_HEADERS = frozenset({"host", "accept-encoding", "connection", "transfer-encoding", "content-length"})
 
@@ -64,11 +70,12 @@ class OutboundFailed(OutboundError):
 
 @dataclass(frozen=True, slots=True)
 class OutboundResponse:
-    """An answer, whatever its status; `body` is whole."""
+    """An answer, whatever its status; `body` is whole, unless `is_cut`."""
 
     status: int
     headers: CIMultiDictProxy[str]
     body: bytes
+    is_cut: bool = False
 
 
 class Resolver(Protocol):
@@ -80,12 +87,41 @@ class Resolver(Protocol):
 
 
 class SystemResolver:
-    """The machine's resolver."""
+    """The machine's resolver, which blocks: each look-up has a thread, so that names whose servers are silent hold up no other.
+
+    The loop's own few threads would all wait for such names. What is not waited for any longer counts until it ends.
+    """
+
+    def __init__(self) -> None:
+        self._room = asyncio.Semaphore(_MOST_LOOK_UPS)
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         """Return what getaddrinfo knows; raises OSError where it knows nothing."""
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        await self._room.acquire()
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Sequence[str]] = loop.create_future()
+
+        def ended(addresses: Sequence[str], error: OSError | UnicodeError | None) -> None:
+            self._room.release()
+            if not found.done():
+                found.set_result(addresses) if error is None else found.set_exception(error)
+
+        def look_up() -> None:
+            addresses, error = _look_up(host, port)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ended, addresses, error)
+
+        # A daemon: a name that hangs does not keep the process from its end.
+        threading.Thread(target=look_up, name="name look-up", daemon=True).start()
+        return await found
+
+
+def _look_up(host: str, port: int) -> tuple[Sequence[str], OSError | UnicodeError | None]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # a name that IDNA cannot write is UnicodeError
+        return (), error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found)), None
 
 
 def is_public(address: Address) -> bool:
@@ -152,21 +188,24 @@ class Outbound:
         body: bytes | None = None,
         timeout: float,
         max_bytes: int,
+        may_cut: bool = False,
     ) -> OutboundResponse:
         """Call `url` and return the answer, a redirect unfollowed.
 
-        `timeout` is the seconds for everything, from the look-up to the last byte; `max_bytes` bounds the answer's body. Raises
-        OutboundRefused before anything was sent, or OutboundFailed.
+        `timeout` is the seconds for everything, from the look-up to the last byte; `max_bytes` bounds the answer's body: what is
+        longer fails, or with `may_cut` ends there. Raises OutboundRefused before anything was sent, or OutboundFailed.
         """
-        target = _target_of(url)
-        return await self._within(timeout, target, self._call(method, target, headers or {}, body, max_bytes))
+        target = target_of(url)
+        call = Call(method, target, headers or {}, body, max_bytes, may_cut)
+        return await self.within(timeout, target, self._call(call))
 
     async def check(self, url: str, *, timeout: float) -> None:
         """Raise what `request` would raise for this URL now, without calling it."""
-        target = _target_of(url)
-        await self._within(timeout, target, self._judge(target))
+        target = target_of(url)
+        await self.within(timeout, target, self.judge(target))
 
-    async def _within(self, seconds: float, target: URL, work: Coroutine[Any, Any, Result]) -> Result:
+    async def within(self, seconds: float, target: URL, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return what `work` returns; raises OutboundFailed, with `work` cancelled, after `seconds`."""
         task = asyncio.ensure_future(work)
         timer = asyncio.ensure_future(self.clock.sleep(seconds))
         try:
@@ -179,34 +218,36 @@ class Outbound:
             timer.cancel()
             await asyncio.gather(task, timer, return_exceptions=True)
 
-    async def _call(
-        self, method: str, target: URL, headers: Mapping[str, str], body: bytes | None, max_bytes: int
-    ) -> OutboundResponse:
-        addresses = await self._judge(target)
+    async def _call(self, call: "Call") -> OutboundResponse:
+        async with self.session(call.target, await self.judge(call.target), keeps=False) as session:
+            return await call.by(session)
+
+    def session(
+        self, target: URL, addresses: Sequence[Address], *, keeps: bool, traces: Sequence[aiohttp.TraceConfig] = ()
+    ) -> aiohttp.ClientSession:
+        """Return what connects to these judged addresses of `target`'s host, and to nothing else; the caller closes it.
+
+        With `keeps` its connections serve one call after the other.
+        """
         connector = aiohttp.TCPConnector(
             resolver=_Pinned(target.raw_host or "", addresses),
             use_dns_cache=False,
-            force_close=True,
+            force_close=not keeps,
+            limit=0,
             ssl=self.tls if self.tls is not None else True,
         )
-        try:
-            async with (
-                aiohttp.ClientSession(
-                    connector=connector,
-                    trust_env=False,
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    # A body that unpacks itself cannot be bounded: none is asked for, and none accepted.
-                    auto_decompress=False,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-                ) as session,
-                session.request(method, target, headers=_sent(headers), data=body, allow_redirects=False) as answer,
-            ):
-                return OutboundResponse(answer.status, answer.headers, await _read(target, answer, max_bytes))
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise OutboundFailed(f"{target.origin()}: {type(error).__name__}") from error
+        return aiohttp.ClientSession(
+            connector=connector,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # A body that unpacks itself cannot be bounded: none is asked for, and none accepted.
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            trace_configs=list(traces),
+        )
 
-    async def _judge(self, target: URL) -> Sequence[Address]:
-        """Return the addresses of the target's host, each of which may be called."""
+    async def judge(self, target: URL) -> Sequence[Address]:
+        """Return the addresses of the target's host, each of which may be called; raises as `request` does."""
         host, port = target.raw_host or "", target.port or 0
         literal = _address(host)
         if literal is not None:
@@ -225,6 +266,8 @@ class Outbound:
             raise OutboundFailed(f"{target.origin()}: the name has no address") from error
         if not addresses:
             raise OutboundFailed(f"{target.origin()}: the name has no address")
+        if len(addresses) > _MOST_ADDRESSES:
+            raise OutboundRefused(f"{target.origin()}: the name has over {_MOST_ADDRESSES} addresses")
         return addresses
 
     def _judge_address(self, target: URL, address: Address) -> None:
@@ -238,7 +281,58 @@ class Outbound:
             raise OutboundRefused(f"{target.origin()}: http is for the networks of HUB_OUTBOUND_ALLOW; use https")
 
 
-def _target_of(url: str) -> URL:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to send."""
+
+    method: str
+    target: URL
+    headers: Mapping[str, str]
+    body: bytes | None
+    max_bytes: int
+    may_cut: bool
+
+    async def by(self, session: aiohttp.ClientSession, trace: object = None) -> OutboundResponse:
+        """Send it and return the answer; raises OutboundFailed."""
+        target = self.target
+        try:
+            async with session.request(
+                self.method,
+                target,
+                headers=_sent(self.headers),
+                data=self.body,
+                allow_redirects=False,
+                trace_request_ctx=trace,
+            ) as answer:
+                body, is_cut = await self._read(answer)
+                return OutboundResponse(answer.status, answer.headers, body, is_cut)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise OutboundFailed(f"{target.origin()}: {type(error).__name__}") from error
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+        if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            if self.may_cut:
+                answer.close()
+                return b"", True
+            raise OutboundFailed(f"{self.target.origin()}: the answer is compressed although that was not asked for")
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in answer.content.iter_any():
+            size += len(chunk)
+            chunks.append(chunk)
+            if size > self.max_bytes:
+                break
+        if size <= self.max_bytes:
+            return b"".join(chunks), False
+        if not self.may_cut:
+            raise OutboundFailed(f"{self.target.origin()}: the answer is over {self.max_bytes} bytes")
+        # What is not read would stand before the next answer.
+        answer.close()
+        return b"".join(chunks)[: self.max_bytes], True
+
+
+def target_of(url: str) -> URL:
+    """Read a URL that may be called, whatever is behind it; raises OutboundRefused."""
     try:
         target = URL(url)
         port = target.port
@@ -263,16 +357,3 @@ def _sent(headers: Mapping[str, str]) -> CIMultiDict[str]:
     sent["Accept-Encoding"] = "identity"
     sent.setdefault("User-Agent", "aimatrix-hub")
     return sent
-
-
-async def _read(target: URL, answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-        raise OutboundFailed(f"{target.origin()}: the answer is compressed although that was not asked for")
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in answer.content.iter_any():
-        size += len(chunk)
-        if size > max_bytes:
-            raise OutboundFailed(f"{target.origin()}: the answer is over {max_bytes} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -1,60 +1,21 @@
 """Calls out go to judged addresses only, and never take more time or bytes than they may."""
 
 import asyncio
-import datetime
 import gzip
 import ipaddress
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from core.clock import SystemClock
 from core.outbound import Outbound, OutboundFailed, OutboundRefused, is_public
 from core.settings import Network
 from tests.harness.clock import ManualClock
+from tests.harness.outside import LOOPBACK, Names, certificate_for, serving
 from tests.harness.waiting import eventually
-
-LOOPBACK: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"),)
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Names:
-    """A resolver whose answers the test writes down; the last one is repeated."""
-
-    def __init__(self, *answers: Sequence[str]) -> None:
-        self.answers = list(answers)
-        self.asked: list[str] = []
-
-    async def resolve(self, host: str, port: int) -> Sequence[str]:
-        del port
-        self.asked.append(host)
-        answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
-        if not answer:
-            raise OSError("no such name")
-        return answer
-
-
-@asynccontextmanager
-async def serving(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
-    """A real server on loopback; gives its port."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
 
 
 async def _echo(request: web.Request) -> web.Response:
@@ -240,6 +201,36 @@ async def test_answer_over_the_bound_fails(chunked: bool):
     assert len(answer.body) == 101
 
 
+@pytest.mark.parametrize("is_packed", [False, True])
+async def test_answer_over_the_bound_is_cut_where_that_is_asked_for(is_packed: bool):
+    """For whoever needs the status above all: what comes behind the bound is not read, and what is packed not at all."""
+    sent = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Encoding": "gzip"} if is_packed else {})
+        await answer.prepare(request)
+        try:
+            while True:
+                await answer.write(b"x" * 65536)
+        except (ConnectionError, asyncio.CancelledError):
+            sent.set()
+            raise
+
+    async with serving(endless) as port:
+        answer = await _outbound(Names(["127.0.0.1"])).request(
+            "POST", f"http://a.example:{port}/", timeout=30, max_bytes=100, may_cut=True
+        )
+        await sent.wait()
+    assert (answer.status, answer.body, answer.is_cut) == (200, b"" if is_packed else b"x" * 100, True)
+
+
+async def test_name_with_very_many_addresses_is_refused():
+    """Each would be judged, and tried."""
+    names = Names([f"8.8.{each}.8" for each in range(33)])
+    with pytest.raises(OutboundRefused, match="over 32 addresses"):
+        await _outbound(names).request("GET", "https://many.example/", timeout=5, max_bytes=10)
+
+
 async def test_compressed_answer_fails():
     """A small body that unpacks into a large one passes no bound: it is not unpacked at all."""
 
@@ -372,36 +363,9 @@ async def test_check_judges_without_calling():
     await outbound.check("https://a.example/", timeout=5)
 
 
-def _certificate_for(name: str, folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return the contexts of a server that is `name`, and of a client that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "server.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(pem)
-    client = ssl.create_default_context(cadata=certificate.public_bytes(serialization.Encoding.PEM).decode())
-    return server, client
-
-
 async def test_certificate_is_checked_against_the_name(tmp_path: Path):
     """SNI and verification speak of the URL's host although an address was connected to."""
-    server, client = _certificate_for("keys.example", tmp_path)
+    server, client = certificate_for("keys.example", tmp_path)
     asked: list[str | None] = []
     server.sni_callback = lambda _socket, name, _context: asked.append(name)
     async with serving(_echo, tls=server) as port:

@@ -55,6 +55,7 @@ from hub.stream.calls import Operations
 from hub.stream.door import StreamDoor
 from hub.stream.fanout import Fanout
 from hub.stream.settings import stream_settings
+from hub.webhooks import Waking, WebhookParts
 from rest.door import RestDoor
 from rest.v1 import V1
 from rooms.arrivals import Arrivals
@@ -142,6 +143,7 @@ class Hub:
         self._insight.end_traces()
         await self._stop_relay()
         await asyncio.gather(
+            self._webhooks.pusher.drain(self._settings.drain),
             self._stream.drain(self._clock.monotonic() + self._settings.drain),
             self._server.empty(self._clock, linger),
             self._jobs.drain(self._settings.drain),
@@ -170,7 +172,7 @@ class Hub:
         tails = Tails(redis)
         await settle_epoch(addresses.database_url, tails.tops)
 
-        self._relay = Relay(addresses.database_url, tails, clock)
+        self._relay = Relay(addresses.database_url, Waking(tails, self._wake), clock)
         pokes = Pokes(self._relay, redis, clock)
         stack.push_async_callback(pokes.close)
         self._jobs = self._job_parts(addresses.database_url, database, redis)
@@ -184,7 +186,14 @@ class Hub:
         live = LiveRooms(LiveStore(redis), switch=feeds.switch, clock=clock, sink=fanout)
         self._insight = Insight(redis, feeds, clock, node=self.node, sockets=lambda: self._stream.sockets)
         subscriptions = subscription_operations(database, log, Arrivals(feeds, clock), clock, pokes.poke)
-        more = (*credentials.operations(), *self._insight.operations(), *self._jobs.operations(), *subscriptions)
+        webhooks = self._make_webhooks(addresses.database_url, secret, pokes)
+        more = (
+            *credentials.operations(),
+            *self._insight.operations(),
+            *self._jobs.operations(),
+            *subscriptions,
+            *webhooks,
+        )
         operations = registry(more)
         limits = await self._begin_limiting(addresses.redis_url, redis)
         runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
@@ -279,7 +288,18 @@ class Hub:
         self._stack.push_async_callback(heard.close)
         self._stack.push_async_callback(self._background.stop)
         self._relaying = self._background.start("relay", self._relay.run())
+        self._background.start("webhooks", self._webhooks.pusher.run())
         self._background.start("pokes", follow(heard, pokes, self._jobs.pokes))
+
+    def _make_webhooks(self, database_url: str, secret: str, pokes: Pokes) -> list[Operation]:
+        """Make what pushes, which runs once this node relays, and return the operations on webhooks."""
+        self._webhooks = WebhookParts(self._settings, database_url, secret, self._clock, pokes.poke)
+        self._stack.push_async_callback(self._webhooks.close)
+        return self._webhooks.operations()
+
+    def _wake(self) -> None:
+        """Tell who waits for the log that it has more."""
+        self._webhooks.pusher.wake()
 
     async def _stop_relay(self) -> None:
         await end_tasks([self._relaying])

@@ -6,6 +6,7 @@ from rest.keys import KEYS
 from rest.reading import READING
 from rest.routes import Version, routes_of
 from rest.subscriptions import SUBSCRIPTIONS
+from rest.webhooks import WEBHOOKS
 
 V2 = Version(
     "v2",
@@ -18,6 +19,7 @@ V2 = Version(
         *CONNECTIONS,
         *JOBS,
         *SUBSCRIPTIONS,
+        *WEBHOOKS,
     ),
     status="stable",
     support_level="full_support",

@@ -23,6 +23,7 @@ from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
 from hub.main import registry
+from hub.webhooks import WebhookParts
 from rest.door import VERSIONS as API_VERSIONS
 from rest.openapi.door import documents
 
@@ -34,12 +35,12 @@ _NOWHERE_REDIS = "unix:///nowhere/redis"
 async def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print it, indented, with the versions that the settings have on."""
     served = [version for version in API_VERSIONS if settings.v1 or version.name != "v1"]
-    found = documents(_unconnected(), served)[arguments.version]
+    found = documents(_unconnected(settings), served)[arguments.version]
     print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())  # noqa: T201 - what the command is for
     return 0
 
 
-def _unconnected() -> Registry:
+def _unconnected(settings: Settings) -> Registry:
     clock = SystemClock()
     database, redis = Database(_NOWHERE, role=None), connect_redis(_NOWHERE_REDIS)
     issuer = TokenIssuer(SigningKeys(database, _NOWHERE, "", clock), name="", audience="")
@@ -47,7 +48,8 @@ def _unconnected() -> Registry:
     jobs = JobOperations(Jobs(clock, lambda: None))
     kinds = (Keys(""), Tokens(issuer), tickets, Connections(_NoStreams()), jobs)
     subscriptions = subscription_operations(database, LogReader(database), _NoNews(), clock, poke=lambda: None)
-    return registry([*(operation for kind in kinds for operation in kind.operations()), *subscriptions])
+    webhooks = WebhookParts(settings, _NOWHERE, "", clock, lambda: None).operations()
+    return registry([*(operation for kind in kinds for operation in kind.operations()), *subscriptions, *webhooks])
 
 
 class _NoNews:

@@ -17,6 +17,7 @@ from rest.openapi.refusals import answers_by_status, codes_of, refusals
 from rest.openapi.schemas import Schemas
 from rest.openapi.sharing import share
 from rest.openapi.successes import answers_of, operation_id
+from rest.openapi.webhooks import webhooks_of
 from rest.routes import Bound, Version
 
 OPENAPI = "3.1.1"
@@ -42,6 +43,8 @@ _TAGS: Mapping[str, str] = {
     "subscriptions": "Durable subscriptions: the log, handed out until it is acknowledged",
     "dead_letters": "What a subscription gave up",
     "replays": "Parts of the log that are delivered once more",
+    "webhooks": "Events posted to URLs of the organisation's own",
+    "webhook_deliveries": "What was sent to webhooks, and is to be",
     "batch": "Many operations in one request",
     "hub": "The hub itself; these need no credential",
 }
@@ -65,6 +68,7 @@ def document(registry: Registry, versions: Sequence[Version]) -> dict[str, Any]:
             paths[f"{version.prefix}{BATCH}"] = batch_of(version, schemas)
             paths[f"{version.prefix}{OPERATIONS}"] = atomic_of(version)
     paths |= deepcopy(OTHERS)
+    sent = webhooks_of(registry, schemas)
     components = {
         "schemas": schemas.all(),
         "responses": answers_by_status(),
@@ -84,6 +88,7 @@ def document(registry: Registry, versions: Sequence[Version]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": _tags(paths),
         "paths": paths,
+        "webhooks": sent,
         "components": components,
     }
 

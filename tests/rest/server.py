@@ -25,7 +25,7 @@ from core.operations.audit import AuditTrail
 from core.operations.idempotency import IdempotencyKeys
 from core.operations.operation import Operation, Registry
 from core.operations.runner import Runner
-from core.settings import Network
+from core.settings import Network, Settings
 from core.store.database import Database
 from core.store.migrate import installation_secret
 from core.store.redis import Redis, connect_redis
@@ -43,6 +43,7 @@ from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
 from handlers.twins.operations import Twins
+from hub.webhooks import WebhookParts
 from rest.door import RestDoor
 from rest.routes import Version
 from tests.harness.clock import ManualClock
@@ -184,7 +185,9 @@ def credential_operations(
     jobs = JobOperations(Jobs(clock, lambda: None))
     kinds = (Keys(secret), Tokens(issuer), tickets, Connections(NoStreams()), jobs)
     subscriptions = subscription_operations(database, LogReader(database), NoNews(clock), clock, lambda: None)
-    return [*(item for kind in kinds for item in kind.operations()), *subscriptions]
+    # Nothing is pushed: the REST door alone has no worker.
+    webhooks = WebhookParts(Settings.load(), database_url, secret, clock, lambda: None)
+    return [*(item for kind in kinds for item in kind.operations()), *subscriptions, *webhooks.operations()]
 
 
 class NoNews:

@@ -21,6 +21,7 @@ from tests.harness.hub_process import CHECKOUT, HubProcesses
 from tests.harness.organisations import Organisation
 from tests.harness.rest_client import RestClient
 from tests.harness.stream_client import open_stream
+from tests.harness.waiting import eventually
 from tests.rest.server import RestServer, operations
 
 
@@ -207,6 +208,8 @@ class Examples:
             here = here.replace("{replay}", await self._replay(here.partition("/replays/")[0]))
         if "{letter}" in here:
             here = here.replace("{letter}", await self._dead_letter(here.partition("/dead-letters/")[0]))
+        if "{delivery}" in here:
+            here = here.replace("{delivery}", await self._delivery(here.partition("/deliveries/")[0]))
         answer = await self._rest.call(method.upper(), here, sent, **headers)
         status, described = next(iter(operation["responses"].items()))
         described = self._whole(described)
@@ -232,6 +235,16 @@ class Examples:
         """Begin another replay, which runs; returns its id."""
         begun = await self._rest.call("POST", f"{subscription}/replay", {"from": {"position": "0"}, "rate": 0.001})
         return begun.body["id"]
+
+    async def _delivery(self, webhook: str) -> str:
+        """Have an event be on its way to a webhook; returns the delivery's id."""
+        taken = self._document["paths"]["/v2/agents"]["post"]["requestBody"]["content"]["application/json"]
+        await self._rest.call("POST", "/v2/agents", taken["examples"]["example"]["value"])
+
+        async def first() -> Any:
+            return (await self._rest.call("GET", f"{webhook}/deliveries")).body["data"]
+
+        return (await eventually(first))[0]["id"]
 
     async def _dead_letter(self, subscription: str) -> str:
         """Have an event of the subscription be given up; returns the dead letter's id."""

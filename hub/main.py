@@ -171,7 +171,6 @@ class Hub:
         stack.push_async_callback(redis.aclose)
         tails = Tails(redis)
         await settle_epoch(addresses.database_url, tails.tops)
-
         self._relay = Relay(addresses.database_url, Waking(tails, self._wake), clock)
         pokes = Pokes(self._relay, redis, clock)
         stack.push_async_callback(pokes.close)
@@ -219,13 +218,13 @@ class Hub:
             returns_per_second=settings.returns_per_second,
             settings=stream_settings(settings),
         )
-        counted = (fanout.counts, self._relay, database, trail, limits.counts, self._pauses, self._siblings, self._jobs)
-        insight = self._insight.door(self._insight.metrics(*counted), authenticator, trail, render, rest.request_id_of)
+        counted = (fanout.counts, self._relay, database, trail, limits.counts, self._pauses, self._siblings)
+        metrics = self._insight.metrics(*counted, self._jobs, self._webhooks.pusher)
+        insight = self._insight.door(metrics, authenticator, trail, render, rest.request_id_of)
         key_set = KeySetDoor(credentials.keys.key_set, render)
         app = self._application(key_set, insight, health_of(database, redis, feeds, clock), rest)
         add_rules(app, settings, render)
         self._server = Server(app, rest.protocol, tls=tls_of(settings, clock))
-
         await self._begin_relaying(addresses.redis_url, pokes)
         self._run(audit=trail, seats=credentials.seats, fanout=fanout, **self._jobs.running)
         await self._begin_streaming(feeds, live)

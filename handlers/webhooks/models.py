@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from handlers.described import WITHOUT_NUL, Described
+from handlers.described import Described
 from handlers.resources.models import Body, DeleteInput, GetInput, Text
 from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME, Own
 
@@ -46,7 +46,7 @@ def _is_glob(text: str) -> str:
     return text
 
 
-def _no_nul(text: str) -> str:
+def _has_no_spaces(text: str) -> str:
     if not text.isprintable() or any(each.isspace() for each in text):
         raise ValueError("A URL has no spaces and no control characters")
     return text
@@ -59,7 +59,13 @@ Event = Annotated[
     Described("pattern", r"^[\u0021-\u007e]+$"),
 ]
 Events = Annotated[list[Event], Field(min_length=1, max_length=MOST_EVENTS)]
-Url = Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_no_nul), WITHOUT_NUL]
+Url = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=2000),
+    AfterValidator(_has_no_spaces),
+    # As most have to be; http:// and private addresses are for what the operator has allowed.
+    Described("pattern", r"^https://([a-z0-9]{1,30}\.){1,4}[a-z]{2,20}(:[1-9][0-9]{0,3})?(/[!-~]*)?$"),
+]
 Rate = Annotated[float, Field(strict=False, ge=0.01, le=1000)]
 
 

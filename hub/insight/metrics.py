@@ -17,6 +17,7 @@ from core.jobs.figures import Figures
 from core.operations.audit import AuditTrail
 from core.operations.timings import Timings
 from core.store.database import Database
+from handlers.webhooks.pusher import Pusher
 from hub.insight.loop_lag import LoopLag
 from hub.insight.merged import Part, merged
 from hub.insight.sockets import Sockets
@@ -58,6 +59,7 @@ class Sources:
     nodes: Nodes
     pauses: Mapping[str, Histogram]
     jobs: JobCounts
+    webhooks: Pusher
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class _Node(Collector):
         yield from self._writes()
         yield from self._limits()
         yield from self._jobs()
+        yield from self._webhooks()
         yield _histogram(
             "hub_loop_lag_seconds", "How late the event loop was, each 100 ms.", {(): self._sources.lag.histogram}
         )
@@ -230,6 +233,14 @@ class _Node(Collector):
         yield _gauge("hub_jobs_oldest_seconds", "For how long the oldest job that waits has been due.", oldest, "kind")
         ended: Counts = {**self._sources.jobs.ended}
         yield _counter("hub_jobs_ended", "Attempts that have ended here, by outcome.", ended, "kind", "outcome")
+
+    def _webhooks(self) -> Iterable[Metric]:
+        pusher = self._sources.webhooks
+        yield _counter(
+            "hub_webhook_attempts", "Messages sent to webhooks, by outcome.", _by_one(pusher.attempts), "outcome"
+        )
+        yield _gauge("hub_webhook_in_flight", "Messages to webhooks that are under way.", {(): pusher.in_flight})
+        yield _gauge("hub_webhook_open_circuits", "Webhooks that do not answer this node.", {(): pusher.open_circuits})
 
     def _limits(self) -> Iterable[Metric]:
         counts = self._sources.limits

@@ -16,6 +16,7 @@ from core.operations.timings import Timings
 from core.store.database import Database
 from core.store.redis import Redis
 from handlers.connections.operations import Connections
+from handlers.webhooks.pusher import Pusher
 from hub.insight.directory import Directory
 from hub.insight.door import InsightDoor
 from hub.insight.loop_lag import LoopLag
@@ -60,6 +61,7 @@ class Insight:
         pauses: Mapping[str, Histogram],
         siblings: Siblings | None,
         jobs: JobCounts,
+        webhooks: Pusher,
     ) -> Metrics:
         """Return the metrics of the node, which these count besides; of all workers where it has `siblings`."""
         return Metrics(
@@ -76,6 +78,7 @@ class Insight:
                 nodes=self._nodes,
                 pauses=pauses,
                 jobs=jobs,
+                webhooks=webhooks,
             ),
             siblings,
         )

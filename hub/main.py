@@ -31,6 +31,7 @@ from core.store.migrate import installation_secret, migrate
 from core.store.redis import Redis, connect_redis
 from handlers.agents.operations import Agents
 from handlers.audit.operations import Audit
+from handlers.events.notices import NOTICES
 from handlers.events.operations import Events
 from handlers.events.planned import PLANNED
 from handlers.events.types import EventTypes
@@ -72,7 +73,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 def registry(more: Iterable[Operation] = ()) -> Registry:
     """Return the operations on resources and of what has happened, and those handed in, which need parts of a running node."""
     resources = (Agents(), Knowledge(), Twins())
-    types = EventTypes([*PLANNED, *(type for kind in resources for type in kind.event_types())])
+    types = EventTypes([*PLANNED, *NOTICES, *(type for kind in resources for type in kind.event_types())])
     declared = (operation for kind in (*resources, Events(), types, Audit()) for operation in kind.operations())
     return Registry.of((*declared, *more))
 
@@ -186,14 +187,8 @@ class Hub:
         self._insight = Insight(redis, feeds, clock, node=self.node, sockets=lambda: self._stream.sockets)
         subscriptions = subscription_operations(database, log, Arrivals(feeds, clock), clock, pokes.poke)
         webhooks = self._make_webhooks(addresses.database_url, secret, pokes)
-        more = (
-            *credentials.operations(),
-            *self._insight.operations(),
-            *self._jobs.operations(),
-            *subscriptions,
-            *webhooks,
-        )
-        operations = registry(more)
+        parts = (credentials, self._insight, self._jobs)
+        operations = registry([*(each for part in parts for each in part.operations()), *subscriptions, *webhooks])
         limits = await self._begin_limiting(addresses.redis_url, redis)
         runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
         authenticator = credentials.authenticator

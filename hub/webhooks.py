@@ -6,7 +6,7 @@ from uuid import UUID
 from core.clock import Clock
 from core.events.event import Entry, Publisher
 from core.operations.operation import Operation
-from core.outbound import Outbound
+from core.outbound import Outbound, Resolver, SystemResolver
 from core.outbound_pool import OutboundPool
 from core.settings import Settings
 from core.store.database import Database
@@ -21,12 +21,18 @@ CONNECTIONS = 4
 
 
 class WebhookParts:
-    """The parts. `pusher` must run beside the node; `close` when that has ended."""
+    """The parts. `pusher` must run beside the node; `close` when that has ended. `resolver` replaces the machine's."""
 
     def __init__(
-        self, settings: Settings, database_url: str, secret: str, clock: Clock, poke: Callable[[], None]
+        self,
+        settings: Settings,
+        database_url: str,
+        secret: str,
+        clock: Clock,
+        poke: Callable[[], None],
+        resolver: Resolver | None = None,
     ) -> None:
-        self._outbound = Outbound(settings.outbound_allow, clock)
+        self._outbound = Outbound(settings.outbound_allow, clock, resolver or SystemResolver())
         self._pool = OutboundPool(self._outbound)
         self._database = Database(database_url, role="hub_system", size=CONNECTIONS)
         self._seal = Seal(secret)

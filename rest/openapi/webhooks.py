@@ -4,22 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.operations.operation import Registry
+from handlers.events.notices import DeadLettered, WebhookDisabled
 from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME, example_of
 from rest.openapi.schemas import Schema, Schemas
 
 # Kinds of resources, by how the types of their events begin.
 _KINDS: Mapping[str, str] = {"agent": "agents", "knowledge": "knowledge", "twin": "twins"}
+_NOTICES = {"subscription.dead_lettered": DeadLettered, "webhook.disabled": WebhookDisabled}
 _TEXT: Schema = {"type": "string"}
 _ID: Schema = {"type": "string", "format": "uuid"}
 _GONE: Schema = {
     "type": "object",
     "required": ["id", "version"],
     "properties": {"id": _ID, "version": {"type": "integer"}},
-}
-_DISABLED: Schema = {
-    "type": "object",
-    "required": ["id", "reason", "href"],
-    "properties": {"id": _ID, "reason": {"enum": ["gone", "failing"]}, "href": _TEXT},
 }
 _TEST: Schema = {"type": "object", "required": ["webhook_id"], "properties": {"webhook_id": _ID, "message": _TEXT}}
 _HEADERS: Mapping[str, tuple[str, str]] = {
@@ -42,8 +39,8 @@ def webhooks_of(registry: Registry, schemas: Schemas) -> dict[str, Any]:
         for verb in ("created", "updated"):
             made[f"{singular}.{verb}"] = _posted(f"{singular}.{verb}", schemas.shown(model), whole)
         made[f"{singular}.deleted"] = _posted(f"{singular}.deleted", _GONE, gone)
-    disabled = {"id": EXAMPLE_ID, "reason": "failing", "href": f"/v2/webhooks/{EXAMPLE_ID}"}
-    made["webhook.disabled"] = _posted("webhook.disabled", _DISABLED, disabled)
+    for name, notice in _NOTICES.items():
+        made[name] = _posted(name, schemas.shown(notice), example_of(notice))
     test = {"webhook_id": EXAMPLE_ID, "message": "This is a test of your receiver"}
     made["webhook.test"] = _posted("webhook.test", _TEST, test, has_position=False)
     return made

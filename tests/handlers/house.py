@@ -15,6 +15,7 @@ from core.operations.runner import Runner
 from core.store.database import connect_as
 from handlers.agents.operations import Agents
 from handlers.audit.operations import Audit
+from handlers.events.notices import NOTICES
 from handlers.events.operations import Events
 from handlers.events.planned import PLANNED
 from handlers.events.types import EventTypes
@@ -23,7 +24,7 @@ from handlers.twins.operations import Twins
 from tests.harness.clock import ManualClock
 
 _RESOURCES = (Agents(), Knowledge(), Twins())
-_TYPES = EventTypes([*PLANNED, *(each for kind in _RESOURCES for each in kind.event_types())])
+_TYPES = EventTypes([*PLANNED, *NOTICES, *(each for kind in _RESOURCES for each in kind.event_types())])
 OPERATIONS = Registry.of(each for kind in (*_RESOURCES, Events(), _TYPES, Audit()) for each in kind.operations())
 
 

@@ -7,6 +7,7 @@ import jsonschema
 import orjson
 
 from core.operations.results import Page
+from handlers.events.notices import NOTICES
 from tests.handlers.house import House, refused
 from tests.handlers.test_events import ledger, stirred
 from tests.harness.relaying import relaying
@@ -43,6 +44,8 @@ async def test_events_are_of_their_types(house: House):
         await stirred(house, random.Random(4), 60)
         await relay.settled()
         told = await ledger(house)
-    assert {each["type"] for each in told} == {name for name, type in types.items() if type["status"] == "emitted"}
+    emitted = {name for name, type in types.items() if type["status"] == "emitted"}
+    # Those of deliveries are checked where deliveries are.
+    assert {each["type"] for each in told} == emitted - {each.name for each in NOTICES}
     for event in told:
         check(types[event["type"]], event)

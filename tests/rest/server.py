@@ -32,6 +32,7 @@ from core.store.redis import Redis, connect_redis
 from handlers.agents.operations import Agents
 from handlers.audit.operations import Audit
 from handlers.connections.operations import Connections, Found
+from handlers.events.notices import NOTICES
 from handlers.events.operations import Events
 from handlers.events.planned import PLANNED
 from handlers.events.types import EventTypes
@@ -48,6 +49,7 @@ from rest.door import RestDoor
 from rest.routes import Version
 from tests.harness.clock import ManualClock
 from tests.harness.limiters import PATIENT_SECONDS
+from tests.harness.outside import Hosts
 from tests.harness.waiting import eventually
 
 DEADLINE_SECONDS = 60.0
@@ -173,7 +175,8 @@ def reading_operations() -> dict[str, Operation]:
 
 def event_types() -> EventTypes:
     """Return the types of events, as the hub has them."""
-    return EventTypes([*PLANNED, *(each for kind in (Agents(), Knowledge(), Twins()) for each in kind.event_types())])
+    kinds = (Agents(), Knowledge(), Twins())
+    return EventTypes([*PLANNED, *NOTICES, *(each for kind in kinds for each in kind.event_types())])
 
 
 def credential_operations(
@@ -185,8 +188,9 @@ def credential_operations(
     jobs = JobOperations(Jobs(clock, lambda: None))
     kinds = (Keys(secret), Tokens(issuer), tickets, Connections(NoStreams()), jobs)
     subscriptions = subscription_operations(database, LogReader(database), NoNews(clock), clock, lambda: None)
-    # Nothing is pushed: the REST door alone has no worker.
-    webhooks = WebhookParts(Settings.load(), database_url, secret, clock, lambda: None)
+    # Nothing is pushed: the REST door alone has no worker. No name leads outside of this machine.
+    hosts = Hosts({"localhost": ["127.0.0.1"]})
+    webhooks = WebhookParts(Settings.load(), database_url, secret, clock, lambda: None, hosts)
     return [*(item for kind in kinds for item in kind.operations()), *subscriptions, *webhooks.operations()]
 
 

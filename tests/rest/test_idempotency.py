@@ -15,6 +15,7 @@ from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation
 from tests.rest.server import Answer, RestServer, operations, serve
 
+NEW_WEBHOOK = {"url": "https://hooks.example.com/", "events": ["agent.*"]}
 NEW_KEY = {"name": "CI", "scopes": ["read:agents", "write:keys"]}
 HOLDS = [f"{number}.01978f3e-5a70-7c3d-9b42-6f0d2c1e8a55" for number in (1, 2)]
 # A body of each POST and PATCH, and another one where it takes any; a route that has none here fails its test.
@@ -38,10 +39,23 @@ BODIES: Mapping[str, tuple[Any, Any]] = {
     "replays.create": ({"from": {"position": "0"}}, {"from": {"position": "1"}}),
     **{f"replays.{verb}": (None, None) for verb in ("pause", "resume", "cancel")},
     "jobs.cancel": (None, None),
+    "webhooks.create": (NEW_WEBHOOK, {**NEW_WEBHOOK, "events": ["twin.*"]}),
+    "webhooks.update": ({"description": "C"}, {"description": "D"}),
+    "webhooks.rotate": ({"overlap_seconds": 60}, {"overlap_seconds": 61}),
+    **{f"webhooks.{verb}": (None, None) for verb in ("enable", "test")},
+    "webhook_deliveries.resend": (None, None),
 }
 A_JOB = """
 INSERT INTO jobs (id, org_id, kind, payload, run_at, created_at)
 SELECT gen_random_uuid(), id, 'knowledge.ingest', '{}', now(), now() FROM organisations RETURNING id
+"""
+A_DELIVERY = """
+WITH told AS (
+    INSERT INTO events (org_id, position, event_id, type, subject, channel, time, recorded_at, envelope)
+    SELECT org_id, 1, gen_random_uuid(), 'agent.created', 'agents/1', 'agents:1', now(), now(), '{}' FROM webhooks RETURNING *
+)
+INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, due_at)
+SELECT told.org_id, w.id, position, event_id, subject, now() FROM told JOIN webhooks w USING (org_id) RETURNING id
 """
 ROUTES = [(version, route) for version in VERSIONS for route in version.routes if route.method in ("POST", "PATCH")]
 # What is so already, or is not there.
@@ -50,6 +64,7 @@ SAYS_THE_SAME = {
     *(f"dead_letters.{verb}" for verb in ("redrive", "purge")),
     *(f"replays.{verb}" for verb in ("pause", "resume", "cancel")),
     "jobs.cancel",
+    "webhooks.enable",
 }
 # What is of one answer alone, or of its moment.
 OWN_HEADERS = {"x-request-id", "date", "idempotent-replayed"}
@@ -70,7 +85,7 @@ async def _path(rest: RestServer, key: str, template: str, database_url: str) ->
     if "/jobs/" in template:
         return template.replace("{id}", str(await _asked(database_url, A_JOB)))
     collection, _, _ = template.partition("/{id}")
-    body = NEW_KEY if collection == "/v2/keys" else {"name": "A"}
+    body = {"/v2/keys": NEW_KEY, "/v2/webhooks": NEW_WEBHOOK}.get(collection, {"name": "A"})
     made = await rest.call("POST", collection, key, body=body)
     path = template.replace("{id}", made.json()["id"])
     if "{replay}" in path:
@@ -78,6 +93,8 @@ async def _path(rest: RestServer, key: str, template: str, database_url: str) ->
             "POST", path.partition("/replays/")[0] + "/replay", key, body={"from": {"position": "0"}}
         )
         path = path.replace("{replay}", begun.json()["id"])
+    if "{delivery}" in path:
+        path = path.replace("{delivery}", str(await _asked(database_url, A_DELIVERY)))
     return path
 
 
@@ -180,6 +197,8 @@ class TestSecrets:
         ("/v2/keys/{id}/rotate", "key"),
         ("/v2/tokens", "token"),
         ("/v2/stream/tickets", "ticket"),
+        ("/v2/webhooks", "secret"),
+        ("/v2/webhooks/{id}/rotate", "secret"),
     )
     OPERATIONS: Mapping[str, str] = {f"{version.prefix}{route.path}": route.operation for version, route in ROUTES}
 
@@ -210,10 +229,11 @@ class TestSecrets:
         """Another subject of the organisation, and one with other powers, makes a secret of its own under the same key."""
         path = await _path(rest, key, pattern, organisation.database_url)
         made = (await self._make(rest, key, path, pattern)).json()[member]
+        scopes = ["read:agents", "read:events", "write:keys", "write:webhooks"]
         others = [
             await organisation.key(),
-            await _token(rest, key, "ada", ["read:agents", "write:keys", "read:keys"]),
-            await _token(rest, key, "ada", ["read:agents", "write:keys"]),
+            await _token(rest, key, "ada", [*scopes, "read:keys"]),
+            await _token(rest, key, "ada", scopes),
         ]
         secrets = {made}
         for other in others:

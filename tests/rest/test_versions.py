@@ -1,5 +1,7 @@
 """Versions: v1 is deprecated and whole; unversioned paths are those of the version that API-Version names."""
 
+import re
+
 import pytest
 
 from rest import answers
@@ -98,7 +100,8 @@ async def test_v1_can_be_off(database_url: str, clock: ManualClock, key: str) ->
             assert "/docs/migration-v1-v2.md" in gone.headers["Link"]
         unknown = await rest.call("GET", "/agents", key, headers={"API-Version": "v9"})
         assert unknown.error(400, "UNSUPPORTED_VERSION")["message"].endswith("there are v2, v3")
-        assert b"v1" not in (await rest.call("GET", "/openapi.json")).body
+        # `v1,` is how a signature of Standard Webhooks begins.
+        assert not re.search(rb"v1(?!,)", (await rest.call("GET", "/openapi.json")).body)
         assert (await rest.call("GET", "/agents", key)).status == 200
         assert [each["served"] for each in (await rest.call("GET", "/versions")).json()["versions"]] == [
             False,

@@ -1,14 +1,15 @@
 """The jobs of a process, wired: what kinds there are, workers where it does jobs, pokes, figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from core.clock import Clock
+from core.events.subscriptions.consumer import Consumer
 from core.jobs.figures import Figures, JobFigures
 from core.jobs.jobs import Jobs
 from core.jobs.retention import JobRetention
 from core.jobs.workers import Workers
-from core.operations.housekeeping import SCHEDULE, Housekeeping, sweep_attempts, sweep_idempotency
+from core.operations.housekeeping import Housekeeping, sweep_attempts, sweep_idempotency
 from core.operations.operation import Operation
 from core.store.database import Database
 from core.store.redis import Redis
@@ -17,6 +18,9 @@ from hub.pokes import JOBS_CHANNEL, Pokes
 
 # Connections by which ends, progress and figures are written and read; they are used for a moment.
 POOL_SIZE = 4
+TIDIED_SECONDS = 600.0
+# By so much, at most, the death of an event is told late that nobody asks for any more.
+BURIED_SECONDS = 60.0
 
 
 class JobParts:
@@ -25,13 +29,9 @@ class JobParts:
     def __init__(self, url: str, database: Database, redis: Redis, clock: Clock, *, does_jobs: bool) -> None:
         self._system = Database(url, role="hub_system", size=POOL_SIZE)
         self.figures = JobFigures(self._system, clock)
-        sweeps = {
-            "idempotency": partial(sweep_idempotency, database),
-            "attempts": partial(sweep_attempts, database),
-            "jobs": JobRetention(self._system, clock).sweep,
-        }
-        kinds = (Housekeeping(sweeps).kind,)
-        self.workers = Workers(url, database, self._system, kinds, clock, schedules=(SCHEDULE,)) if does_jobs else None
+        tidied = self._housekeeping(database, clock)
+        kinds, schedules = [each.kind for each in tidied], [each.schedule for each in tidied]
+        self.workers = Workers(url, database, self._system, kinds, clock, schedules=schedules) if does_jobs else None
         self.pokes = Pokes(self.workers, redis, clock, JOBS_CHANNEL)
         self.jobs = Jobs(clock, self.pokes.poke)
 
@@ -53,6 +53,19 @@ class JobParts:
     def operations(self) -> list[Operation]:
         """Return the operations on jobs."""
         return JobOperations(self.jobs).operations()
+
+    def _housekeeping(self, database: Database, clock: Clock) -> Sequence[Housekeeping]:
+        sweeps = {
+            "idempotency": partial(sweep_idempotency, database),
+            "attempts": partial(sweep_attempts, database),
+            "jobs": JobRetention(self._system, clock).sweep,
+        }
+        # What it announces waits for the relay's own look, a second at most: this process may have none to poke.
+        consumer = Consumer(self._system, clock, poke=lambda: None)
+        return (
+            Housekeeping("housekeeping", TIDIED_SECONDS, sweeps),
+            Housekeeping("subscriptions.bury", BURIED_SECONDS, {"dead_letters": consumer.bury_exhausted}),
+        )
 
     async def drain(self, seconds: float) -> None:
         """Claim no more; what runs has so long to end, then it goes back."""

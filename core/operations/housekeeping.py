@@ -1,4 +1,4 @@
-"""What time makes superfluous, removed in small steps by a job that comes every ten minutes."""
+"""What time makes superfluous, removed in small steps by jobs that come by themselves."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -7,24 +7,28 @@ from core.jobs.run import JobRun
 from core.jobs.schedules import Schedule
 from core.store.database import Database
 
-NAME = "housekeeping"
-EVERY_SECONDS = 600.0
 ROWS_A_STEP = 1_000
-SCHEDULE = Schedule(NAME, NAME, every=EVERY_SECONDS)
 
 Sweep = Callable[[], Awaitable[int]]
 
 
 class Housekeeping:
-    """Runs `sweeps`, each of which says how many rows it removed; the job's result has these by name."""
+    """Has `sweeps` run every so many seconds, each of which says how many rows it took; the job's result has these by name."""
 
-    def __init__(self, sweeps: Mapping[str, Sweep]) -> None:
+    def __init__(self, name: str, every: float, sweeps: Mapping[str, Sweep]) -> None:
+        self._name = name
+        self._every = every
         self._sweeps = sweeps
 
     @property
     def kind(self) -> JobKind:
         """The kind of its jobs: one at a time."""
-        return JobKind(NAME, self._tidy, concurrency=1)
+        return JobKind(self._name, self._tidy, concurrency=1)
+
+    @property
+    def schedule(self) -> Schedule:
+        """When they come."""
+        return Schedule(self._name, self._name, every=self._every)
 
     async def _tidy(self, run: JobRun) -> dict[str, int]:
         removed: dict[str, int] = {}

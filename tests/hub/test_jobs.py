@@ -10,8 +10,9 @@ from core.deadline import end_tasks
 from core.store.database import Database
 from core.store.engines import EngineUrls
 from core.store.redis import connect_redis
-from hub.jobs import JobParts
+from hub.jobs import BURIED_SECONDS, JobParts
 from hub.pokes import JOINED_SECONDS, follow, hear
+from tests.core.events.subscriptions.trial import Trial
 from tests.harness.clock import ManualClock
 from tests.harness.hub_process import HubProcess, HubProcesses
 from tests.harness.organisations import Organisation
@@ -20,6 +21,8 @@ from tests.harness.waiting import eventually
 
 WORK = (sys.executable, "-m", "hub", "work")
 SERVE = (sys.executable, "-m", "hub", "serve", "--port", "0", "--no-jobs")
+# What comes by itself, at the start.
+AT_FIRST = {("housekeeping", "completed"): 1, ("subscriptions.bury", "completed"): 1}
 
 
 @asynccontextmanager
@@ -47,7 +50,7 @@ async def test_job_wakes_workers_of_another_process(
     """The clock stands still, so nothing but the poke can have woken them."""
     async with parts(database_url, redis_url, clock, does_jobs=True) as worker:
         assert worker.workers is not None
-        await eventually(lambda: worker.ended == {("housekeeping", "completed"): 1})
+        await eventually(lambda: worker.ended == AT_FIRST)
         async with parts(database_url, redis_url, clock, does_jobs=False) as maker:
             database = Database(database_url, role="hub_system", size=1)
             async with database.unbound() as db:
@@ -55,7 +58,30 @@ async def test_job_wakes_workers_of_another_process(
             await database.close()
             maker.jobs.poke()
             await clock.advance(JOINED_SECONDS)
-            await eventually(lambda: worker.ended == {("housekeeping", "completed"): 2})
+            await eventually(lambda: worker.ended == {**AT_FIRST, ("housekeeping", "completed"): 2})
+
+
+async def test_what_nobody_pulls_any_more_is_buried_within_a_minute(
+    database_url: str, redis_url: str, clock: ManualClock, organisation: Organisation
+):
+    """By a job that comes by itself: the last attempt has ended, and nobody will ask for the next."""
+    database = Database(database_url, role="hub_app", size=2)
+    trial = Trial.of(database_url, database, organisation)
+    async with parts(database_url, redis_url, clock, does_jobs=True) as worker:
+        await eventually(lambda: worker.ended == AT_FIRST)
+        await trial.append("agents/a")
+        subscription = await trial.subscribe(0, max_deliveries=1)
+        assert len(await trial.consumer.lease(trial.org_id, subscription.id, 1)) == 1
+        await trial.pass_time(31)
+        await clock.advance(BURIED_SECONDS + 1)
+
+        async def is_told() -> bool:
+            worker.pokes.poke()
+            return bool(await trial.rows("SELECT 1 FROM outbox WHERE type = 'subscription.dead_lettered'"))
+
+        await eventually(is_told)
+        assert (await trial.figures(subscription.id)).dead_letters == 1
+    await database.close()
 
 
 async def test_work_does_jobs_beside_a_hub_that_does_none(
@@ -73,8 +99,12 @@ async def test_work_does_jobs_beside_a_hub_that_does_none(
     worker = hubs.prepare(urls=urls, command=WORK)
     worker.launch()
     await eventually(lambda: _metric(hub, 'hub_jobs_queued{kind="housekeeping"} 0.0'))
-    rows = await organisation.rows("SELECT kind, status FROM jobs WHERE status <> 'queued'")
-    assert {tuple(row) for row in rows} == {("housekeeping", "completed")}
+
+    async def done() -> bool:
+        rows = await organisation.rows("SELECT DISTINCT kind, status FROM jobs WHERE status <> 'queued'")
+        return {tuple(row) for row in rows} == AT_FIRST.keys()
+
+    await eventually(done)
     assert "hub_jobs_oldest_seconds" in await _metrics(hub)
     assert await worker.stop() == 0
 

@@ -76,6 +76,23 @@ class Consumer:
         async with self._database.read(org_id) as db:
             return await deliveries.extend(db, org_id, id, holds, seconds)
 
+    async def bury_exhausted(self) -> int:
+        """Make dead letters of all whose last attempt nobody answered, leased or not; returns how many. Needs `hub_system`."""
+        async with self._database.unbound() as db:
+            found = await deliveries.exhausted(db)
+        count = 0
+        for org_id, id in found:
+            while buried := await self._bury(org_id, id):
+                count += buried
+        return count
+
+    async def _bury(self, org_id: UUID, id: UUID) -> int:
+        async with self._database.transaction(org_id) as db:
+            buried = await deliveries.bury_exhausted(db, org_id, id)
+            await self._announce(db, org_id, id, buried)
+        self._poked(buried)
+        return len(buried)
+
     async def _announce(self, db: Statements, org_id: UUID, id: UUID, buried: Sequence[Buried]) -> None:
         await dead_letters.announce(db, org_id, dead_letters.announcements(id, buried), self._clock.now())
 

@@ -35,10 +35,7 @@ async def lease(db: Statements, org_id: UUID, id: UUID, most: int) -> tuple[list
     held = await db.fetchrow(SQL["hold"], org_id, id)
     if held is None or held["status"] != "active":
         return [], []
-    buried: list[Buried] = []
-    if held["has_exhausted"]:
-        ids = await db.fetch(SQL["exhausted"], org_id, id, held["max_deliveries"], BURIED_AT_ONCE)
-        buried = await bury(db, org_id, id, [row["id"] for row in ids], "max_deliveries")
+    buried = await _bury_exhausted(db, org_id, id, held)
     if held["has_replays"]:
         await _fill_replays(db, org_id, id)
     await _fill(db, org_id, id, held)
@@ -49,6 +46,21 @@ async def lease(db: Statements, org_id: UUID, id: UUID, most: int) -> tuple[list
     if fits < len(leased):
         await db.execute(SQL["give_back"], org_id, id, *_split(each.hold for each in leased[fits:]))
     return leased[:fits], buried
+
+
+async def exhausted(db: Statements) -> list[tuple[UUID, UUID]]:
+    """Return organisation and id of subscriptions whose last attempts nobody answered; for `hub_system`."""
+    return [(row["org_id"], row["id"]) for row in await db.fetch(SQL["exhausted_anywhere"])]
+
+
+async def bury_exhausted(db: Statements, org_id: UUID, id: UUID) -> list[Buried]:
+    """Make dead letters of what nobody answered when it was handed out for the last time, up to BURIED_AT_ONCE.
+
+    Also of a subscription that is paused or disabled: no attempt is left. The transaction holds the subscription's row meanwhile,
+    and its caller announces what is returned.
+    """
+    held = await db.fetchrow(SQL["hold"], org_id, id)
+    return [] if held is None else await _bury_exhausted(db, org_id, id, held)
 
 
 async def next_due(db: Statements, org_id: UUID, id: UUID) -> float | None:
@@ -104,6 +116,13 @@ async def bury(db: Statements, org_id: UUID, id: UUID, deliveries: Sequence[int]
         return []
     rows = await db.fetch(SQL["bury"], org_id, id, deliveries, [new_id() for _ in deliveries], reason)
     return [Buried(**row) for row in rows]
+
+
+async def _bury_exhausted(db: Statements, org_id: UUID, id: UUID, held: Any) -> list[Buried]:
+    if not held["has_exhausted"]:
+        return []
+    rows = await db.fetch(SQL["exhausted"], org_id, id, held["max_deliveries"], BURIED_AT_ONCE)
+    return await bury(db, org_id, id, [row["id"] for row in rows], "max_deliveries")
 
 
 async def _fill(db: Statements, org_id: UUID, id: UUID, held: Any) -> None:

@@ -155,6 +155,12 @@ SELECT d.id FROM deliveries d
 WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.due_at <= clock_timestamp() AND d.attempt >= $3
 ORDER BY d.due_at LIMIT $4
 
+-- name: exhausted_anywhere
+-- The same of all organisations' subscriptions, whatever their status.
+SELECT s.org_id, s.id FROM subscriptions s
+WHERE EXISTS (SELECT FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id
+              AND d.due_at <= clock_timestamp() AND d.attempt >= s.max_deliveries)
+
 -- name: bury
 -- $3 ids of deliveries, $4 as many new ids for the dead letters, $5 the reason.
 WITH given AS (

@@ -76,3 +76,16 @@ async def test_lease_fill_and_ack_read_by_index(crowded: Trial, ordered: bool):
             assert pages < most, (pages, query, plan)
     finally:
         await connection.close()
+
+
+async def test_looking_for_what_is_to_be_buried_reads_each_delivery_once(crowded: Trial):
+    """And nothing of the log."""
+    await crowded.subscribe(0)
+    connection = await connect_as(crowded.url, "hub_system")
+    try:
+        pages, plan = await explained(connection, deliveries.SQL["exhausted_anywhere"], ())
+    finally:
+        await connection.close()
+    assert '"events"' not in plan
+    (table,) = await crowded.rows("SELECT pg_relation_size('deliveries') / 8192 AS pages")
+    assert pages <= 2 * table["pages"] + 20, plan

@@ -91,6 +91,12 @@ def begun(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     return answer
 
 
+def appended(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Shown of what was put into the log with 201; its last event is found there, as soon as the relay has moved it."""
+    headers["Location"] = f"{asked.prefix}/events/{outcome.event_id}"
+    return begun(asked, outcome, headers)
+
+
 def gone(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     """Answer a Deleted with 204."""
     if not isinstance(outcome.result, Deleted):

@@ -1,4 +1,4 @@
-"""The routes of what has happened: the log's events, and the audit."""
+"""The routes of what has happened: the log's events, which applications append to, and the audit."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from rest import answers
 from rest.asked import Asked
 from rest.filters import list_input_of
-from rest.routes import SORTING, Route, of_id, of_query
+from rest.routes import SORTING, Route, of_body, of_id, of_query
 
 _OF_EVENTS = list_input_of("events")
 
@@ -18,6 +18,7 @@ def _of_resource(asked: Asked) -> Mapping[str, Any]:
 
 READING = (
     Route("GET", "/events", "events.list", _OF_EVENTS, answers.page, query=SORTING | {"type", "subject"}),
+    Route("POST", "/events", "events.append", of_body, answers.appended, takes_body=True),
     Route("GET", "/events/{id}", "events.get", of_id, answers.resource),
     *(
         Route(

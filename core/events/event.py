@@ -1,5 +1,6 @@
 """An event, its envelope as it travels, and the channels that it belongs to."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,6 +14,9 @@ SOURCE = "aimatrix"
 # An envelope over this many bytes travels as {id, version, href, truncated}; the log keeps all of it.
 TRAVEL_BYTES = 32 * 1024
 _DATA = ',"data":'
+# What events of applications are about. Subjects of the hub's own events have a slash, so the two never meet.
+APPLICATION_SUBJECT = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
+APPLICATION_NAMESPACE = "events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,11 @@ class Publisher(Protocol):
 def channel_of(subject: str) -> str:
     """Return the narrowest channel of a subject: `agents/<id>` belongs to `agents:<id>`, and so to `agents`."""
     return subject.replace("/", ":", 1)
+
+
+def application_channel(subject: str) -> str:
+    """Return the narrowest channel of an application's subject: `order-17` belongs to `events:order-17`, and so to `events`."""
+    return f"{APPLICATION_NAMESPACE}:{subject}"
 
 
 def namespace_of(channel: str) -> str:

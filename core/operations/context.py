@@ -64,10 +64,21 @@ class Context(Protocol):
         """
         ...
 
-    def emit(self, type: str, subject: str, data: str, *, short: str | None = None) -> UUID:
+    def emit(
+        self,
+        type: str,
+        subject: str,
+        data: str,
+        *,
+        short: str | None = None,
+        id: UUID | None = None,
+        time: datetime | None = None,
+        channel: str | None = None,
+    ) -> UUID:
         """Collect an event for the log; it is written with the transaction. Returns its id.
 
-        `data` is JSON text; `short` replaces it in what travels when the envelope is over 32 KiB. RuntimeError outside a
-        transaction. Whoever emits for a subject holds its row, or `hold_subject`.
+        `data` is JSON text; `short` replaces it in what travels when the envelope is over 32 KiB. Where nothing else is said, the
+        id is a new one, the time (UTC) that of the run, and the channel the subject's. RuntimeError outside a transaction.
+        Whoever emits for a subject holds its row.
         """
         ...

@@ -134,17 +134,33 @@ class Run:
         for call in dict.fromkeys(calls):
             call()
 
-    def emit(self, type: str, subject: str, data: str, *, short: str | None = None) -> UUID:
+    def emit(
+        self,
+        type: str,
+        subject: str,
+        data: str,
+        *,
+        short: str | None = None,
+        id: UUID | None = None,
+        time: datetime | None = None,
+        channel: str | None = None,
+    ) -> UUID:
         """Collect an event, as Context says."""
         if self.pending is None:
             raise RuntimeError("an event is emitted inside a transaction, or not at all")
-        event_id = new_id()
-        self.pending.append(
-            new_event(event_id=event_id, type=type, subject=subject, time=self.now, data=data, short=short)
+        event = new_event(
+            event_id=id or new_id(),
+            type=type,
+            subject=subject,
+            time=time or self.now,
+            data=data,
+            short=short,
+            channel=channel,
         )
-        self.last_event = event_id
+        self.pending.append(event)
+        self.last_event = event.id
         self.target = self.target or subject
-        return event_id
+        return event.id
 
     def name_target(self, result: Any) -> None:
         """Let a result say what was touched, where nothing else has."""

@@ -1,4 +1,4 @@
-"""What can be done with the log: its events are read, all or those of one resource.
+"""What can be done with the log: its events are read, all or those of one resource; applications append theirs (appending.py).
 
 A caller that is restricted to some resources sees the events of their channels, and no others.
 """
@@ -16,6 +16,7 @@ from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Document, Page
 from core.store.queries import load_queries
+from handlers.events.appending import Appending
 from handlers.events.listing import channels_of, events_of
 from handlers.events.models import Event, ListEvents, ListEventsOf
 from handlers.resources.models import GetInput
@@ -30,7 +31,7 @@ class Events:
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
-        return [*operations_of(self), *(self._of(kind) for kind in _KINDS)]
+        return [*operations_of(self), *(self._of(kind) for kind in _KINDS), *Appending().operations()]
 
     def _of(self, kind: str) -> Operation:
         handler: Callable[[Context, ListEventsOf], Awaitable[Page]] = partial(self.of_resource, kind)

@@ -32,7 +32,7 @@ _TAGS: Mapping[str, str] = {
     "agents": "Agents: what answers",
     "knowledge": "Knowledge bases: what agents answer from",
     "twins": "Digital twins",
-    "events": "The log: everything that has happened to resources",
+    "events": "The log: everything that has happened to resources, and what applications append",
     "event-types": "Types of events, with their schemas",
     "audit": "Who did what",
     "keys": "API keys of the organisation",

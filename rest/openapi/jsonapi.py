@@ -122,6 +122,8 @@ def _fields(whole: Schema, type: str) -> tuple[Schema, Schema | None]:
         "properties": {shown(name): each for name, each in properties.items() if name not in {"id", *names}},
     }
     required = [shown(name) for name in whole.get("required", ()) if name not in {"id", *names}]
+    if "anyOf" in whole:
+        attributes["anyOf"] = [_with_shown_names(each) for each in whole["anyOf"]]
     if required:
         attributes["required"] = required
     else:
@@ -130,6 +132,18 @@ def _fields(whole: Schema, type: str) -> tuple[Schema, Schema | None]:
     if not related:
         return attributes, None
     return attributes, {"type": "object", "properties": related, "additionalProperties": False}
+
+
+def _with_shown_names(condition: Schema) -> Schema:
+    """Return what a schema asks for, of fields as JSON:API calls them."""
+    written = dict(condition)
+    if "required" in condition:
+        written["required"] = [shown(name) for name in condition["required"]]
+    if "properties" in condition:
+        written["properties"] = {shown(name): each for name, each in condition["properties"].items()}
+    if "not" in condition:
+        written["not"] = _with_shown_names(condition["not"])
+    return written
 
 
 def _has_to_be(fields: Schema) -> bool:

@@ -39,6 +39,7 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     **{f"{kind}.{verb}": () for kind in _KINDS for verb in _VERBS},
     **{f"keys.{verb}": () for verb in ("list", "create", "get", "update", "delete")},
     **{f"events.{verb}": () for verb in ("list", "get", "of_agents", "of_knowledge", "of_twins")},
+    "events.append": ("RESOURCE_CONFLICT",),
     **{f"event-types.{verb}": () for verb in ("list", "get")},
     "audit.list": (),
     "keys.rotate": ("RESOURCE_CONFLICT",),

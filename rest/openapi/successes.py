@@ -40,6 +40,9 @@ BY_RENDER: Mapping[answers.Render, Success] = {
     answers.shown: Success(200, "How it is at this moment", ("Cache-Control",)),
     answers.done: Success(200, "What was done", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed")),
     answers.begun: Success(201, "What was begun", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed")),
+    answers.appended: Success(
+        201, "What was appended", ("X-Event-Id", "Location", "Cache-Control", "Idempotent-Replayed")
+    ),
     answers.gone: Success(204, "It is gone", ("X-Event-Id", "Idempotent-Replayed"), body="none"),
     answers.page: Success(200, "A page of the list", ("Link", *_READ), body="page"),
 }

@@ -77,6 +77,12 @@ class Customer:
             return Keyed(
                 "POST", "/v2/agents", {"name": key, "metadata": {"text": "x" * self.random.randrange(3000)}}, key
             )
+        if choice < 0.5:
+            events = [
+                {"type": "custom.key.used", "subject": f"s{self.random.randrange(3)}", "data": {"key": key}}
+                for _ in range(self.random.randrange(1, 6))
+            ]
+            return Keyed("POST", "/v2/events", {"events": events}, key)
         if choice < 0.75:
             return Keyed("PATCH", f"/v2/agents/{self.random.choice(self.agents)}", {"metadata": {"key": key}}, key)
         if choice < 0.9:
@@ -189,9 +195,16 @@ async def _check_effects(client: RestClient, url: str, everything: Sequence[Keye
         assert version == 1 + sum(change.path == one for change in changes), f"seed {ledger.seed}: {one}"
     keys = await client.call("GET", "/v2/keys?per_page=1", base_url=url)
     assert keys.body["pagination"]["total"] == 1 + sum(keyed.path == "/v2/keys" for keyed in everything)
+    appended: dict[str, list[int]] = {}
     for keyed in everything:
-        if "X-Event-Id" in keyed.answers[0].headers:
+        if keyed.path == "/v2/events":
+            for event in keyed.answers[0].body["events"]:
+                ledger.wrote(event["id"])
+                appended.setdefault(event["subject"], []).append(event["version"])
+        elif "X-Event-Id" in keyed.answers[0].headers:
             ledger.wrote(keyed.answers[0].event_id)
+    for subject, versions in appended.items():
+        assert sorted(versions) == list(range(1, len(versions) + 1)), f"seed {ledger.seed}: {subject}"
     await ledger.settle()
     ledger.check_log()
 

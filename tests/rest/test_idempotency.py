@@ -44,6 +44,10 @@ BODIES: Mapping[str, tuple[Any, Any]] = {
     "webhooks.rotate": ({"overlap_seconds": 60}, {"overlap_seconds": 61}),
     **{f"webhooks.{verb}": (None, None) for verb in ("enable", "test")},
     "webhook_deliveries.resend": (None, None),
+    "events.append": (
+        {"type": "custom.a", "subject": "a", "data": {}},
+        {"type": "custom.a", "subject": "b", "data": {}},
+    ),
 }
 A_JOB = """
 INSERT INTO jobs (id, org_id, kind, payload, run_at, created_at)

@@ -1,0 +1,16 @@
+"""Events of applications: the versions of their subjects, and the types that organisations register.
+
+Expands only: the release before does not know these tables.
+"""
+
+from pathlib import Path
+
+from core.store.revision import run_file
+
+revision = "0009_application_events"
+down_revision = "0006_reading"
+
+
+def upgrade() -> None:
+    """Run the SQL file beside this one."""
+    run_file(Path(__file__).with_suffix(".sql"))

@@ -1,67 +1,28 @@
 """A hub that pushes, over real sockets: what happens reaches the receivers, and one that is dead slows none of the others."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
 
-import pytest
 from aiohttp import web
 
-from core.store.engines import EngineUrls
-from tests.handlers.webhooks.receiver import Receiver, receiving, refusing
-from tests.harness.hub_process import HubProcess, HubProcesses
+from tests.handlers.webhooks.pushing import all_delivered, dead, make_agents, make_webhook
+from tests.handlers.webhooks.receiver import receiving, refusing
+from tests.harness.hub_process import HubProcess
 from tests.harness.organisations import Organisation
 from tests.harness.rest_client import RestClient
 from tests.harness.waiting import eventually
-
-LOOPBACK = {"HUB_OUTBOUND_ALLOW": "127.0.0.0/8"}
-Made = dict[str, Any]
-
-
-@pytest.fixture
-def hub(database_url: str, redis_url: str, engines: EngineUrls, hubs: HubProcesses) -> HubProcess:
-    """A hub that may call loopback; not started yet."""
-    return hubs.prepare(urls=EngineUrls(database_url, engines.superuser_url, redis_url), environment=LOOPBACK)
-
-
-@pytest.fixture
-async def rest(hub: HubProcess, organisation: Organisation) -> AsyncIterator[RestClient]:
-    """A client of it."""
-    await hub.start()
-    async with RestClient(hub.base_url, await organisation.key()) as client:
-        yield client
-
-
-async def _webhook(rest: RestClient, receiver: Receiver, **fields: Any) -> Made:
-    answer = await rest.call("POST", "/v2/webhooks", {"url": receiver.url, "events": ["agent.*"], **fields})
-    assert answer.status == 201, answer
-    receiver.secret = answer.body["secret"]
-    return answer.body
-
-
-async def _agents(rest: RestClient, count: int) -> list[str]:
-    """Make agents; returns the ids of their events."""
-    made = [await rest.call("POST", "/v2/agents", {"name": f"Agent {number}"}) for number in range(count)]
-    return [answer.headers["X-Event-Id"] for answer in made]
-
-
-async def _deliveries(rest: RestClient, webhook: Made, query: str = "") -> list[Made]:
-    answer = await rest.call("GET", f"/v2/webhooks/{webhook['id']}/deliveries?per_page=100{query}")
-    assert answer.status == 200, answer
-    return answer.body["data"]
 
 
 async def test_what_happens_is_posted_once_and_verified(rest: RestClient):
     """To the webhooks whose events match, each with its own secret; the log of deliveries has every attempt."""
     async with receiving() as agents, receiving() as twins:
-        webhook = await _webhook(rest, agents)
-        await _webhook(rest, twins, events=["twin.created"])
-        events = await _agents(rest, 20)
+        webhook = await make_webhook(rest, agents)
+        await make_webhook(rest, twins, events=["twin.created"])
+        events = await make_agents(rest, 20)
         await eventually(lambda: len(agents.bodies) >= 20, what="all are there")
         assert agents.times == dict.fromkeys(events, 1)
         assert {body["type"] for body in agents.bodies} == {"agent.created"}
         assert twins.bodies == []
-        log = await eventually(lambda: _all_delivered(rest, webhook, 20), what="the log has them")
+        log = await eventually(lambda: all_delivered(rest, webhook, 20), what="the log has them")
     assert {each["event_id"] for each in log} == set(events)
     for each in log:
         (attempt,) = each["attempts"]
@@ -73,15 +34,10 @@ async def test_what_happens_is_posted_once_and_verified(rest: RestClient):
         )
 
 
-async def _all_delivered(rest: RestClient, webhook: Made, count: int) -> list[Made] | None:
-    found = await _deliveries(rest, webhook, "&status=delivered")
-    return found if len(found) == count else None
-
-
 async def test_event_over_what_travels_is_posted_whole(rest: RestClient):
     """Though streams get the short form of it."""
     async with receiving() as receiver:
-        await _webhook(rest, receiver)
+        await make_webhook(rest, receiver)
         await rest.call("POST", "/v2/agents", {"name": "Large", "metadata": {"text": "x" * 100_000}})
         await eventually(lambda: receiver.bodies)
     assert len(receiver.bodies[0]["data"]["metadata"]["text"]) == 100_000
@@ -90,11 +46,11 @@ async def test_event_over_what_travels_is_posted_whole(rest: RestClient):
 async def test_failure_is_tried_again_under_the_same_id(rest: RestClient):
     """After five seconds, give or take one; each attempt stands in the log with what was answered."""
     async with receiving(refusing) as receiver:
-        webhook = await _webhook(rest, receiver)
-        (event,) = await _agents(rest, 1)
+        webhook = await make_webhook(rest, receiver)
+        (event,) = await make_agents(rest, 1)
         await eventually(lambda: receiver.bodies, what="the first attempt")
         receiver.answer = None
-        log = await eventually(lambda: _all_delivered(rest, webhook, 1), every=0.1, what="the second attempt")
+        log = await eventually(lambda: all_delivered(rest, webhook, 1), every=0.1, what="the second attempt")
         assert receiver.ids == [event, event]
     assert [(each["number"], each["status"], each["answer"]) for each in log[0]["attempts"]] == [
         (1, 500, "broken"),
@@ -112,10 +68,10 @@ async def test_endpoint_that_hangs_slows_no_other(rest: RestClient):
 
     async with receiving(hang) as dead, receiving() as alive:
         for _ in range(5):
-            await _webhook(rest, dead)
+            await make_webhook(rest, dead)
         dead.secret = ""
-        await _webhook(rest, alive)
-        events = await _agents(rest, 40)
+        await make_webhook(rest, alive)
+        events = await make_agents(rest, 40)
         await eventually(lambda: len(alive.bodies) == 40, what="the one that answers has all")
         assert alive.times == dict.fromkeys(events, 1)
         assert len(dead.bodies) <= 5 * 4
@@ -129,9 +85,9 @@ async def test_410_disables_and_is_told(rest: RestClient):
         return web.Response(status=410)
 
     async with receiving(gone) as receiver, receiving() as notices:
-        webhook = await _webhook(rest, receiver)
-        await _webhook(rest, notices, events=["webhook.*"])
-        (event,) = await _agents(rest, 1)
+        webhook = await make_webhook(rest, receiver)
+        await make_webhook(rest, notices, events=["webhook.*"])
+        (event,) = await make_agents(rest, 1)
         await eventually(lambda: notices.bodies, what="the notice")
         assert notices.bodies[0]["type"] == "webhook.disabled"
         assert (notices.bodies[0]["data"]["id"], notices.bodies[0]["data"]["reason"]) == (webhook["id"], "gone")
@@ -139,16 +95,16 @@ async def test_410_disables_and_is_told(rest: RestClient):
         assert (told["status"], told["status_reason"]) == ("disabled", "gone")
         receiver.answer = None
         assert (await rest.call("POST", f"/v2/webhooks/{webhook['id']}/enable")).body["status"] == "active"
-        (later,) = await _agents(rest, 1)
+        (later,) = await make_agents(rest, 1)
         await eventually(lambda: receiver.times == {event: 2, later: 1}, what="both come")
 
 
 async def test_five_days_of_failure_disable(rest: RestClient, organisation: Organisation):
     """Counted from the first failure after the last success; the next failure behind them ends it."""
     async with receiving(refusing) as receiver, receiving() as notices:
-        webhook = await _webhook(rest, receiver)
-        await _webhook(rest, notices, events=["webhook.disabled"])
-        await _agents(rest, 1)
+        webhook = await make_webhook(rest, receiver)
+        await make_webhook(rest, notices, events=["webhook.disabled"])
+        await make_agents(rest, 1)
         await eventually(
             lambda: organisation.rows("SELECT 1 FROM webhooks WHERE failing_since IS NOT NULL"), what="it is failing"
         )
@@ -161,19 +117,15 @@ async def test_five_days_of_failure_disable(rest: RestClient, organisation: Orga
 async def test_last_attempt_ends_in_a_dead_letter(rest: RestClient, organisation: Organisation):
     """It is kept with its attempts, and can be sent again."""
     async with receiving(refusing) as receiver:
-        webhook = await _webhook(rest, receiver)
-        (event,) = await _agents(rest, 1)
+        webhook = await make_webhook(rest, receiver)
+        (event,) = await make_agents(rest, 1)
         await eventually(lambda: organisation.rows("SELECT 1 FROM attempts"), what="the first attempt is noted")
         await organisation.rows("UPDATE deliveries SET attempt = 7")
-        log = await eventually(lambda: _dead(rest, webhook), every=0.1, what="a dead letter")
+        log = await eventually(lambda: dead(rest, webhook), every=0.1, what="a dead letter")
         receiver.answer = None
         resend = f"/v2/webhooks/{webhook['id']}/deliveries/{log[0]['id']}/resend"
         assert (await rest.call("POST", resend)).body["event_id"] == event
         await eventually(lambda: receiver.times[event] == 3, what="it was sent again")
-
-
-async def _dead(rest: RestClient, webhook: Made) -> list[Made] | None:
-    return await _deliveries(rest, webhook, "&status=dead_lettered")
 
 
 async def test_hub_that_is_killed_in_mid_delivery_loses_nothing(
@@ -187,8 +139,8 @@ async def test_hub_that_is_killed_in_mid_delivery_loses_nothing(
         return web.Response()
 
     async with receiving(hang) as receiver:
-        webhook = await _webhook(rest, receiver)
-        events = await _agents(rest, 10)
+        webhook = await make_webhook(rest, receiver)
+        events = await make_agents(rest, 10)
         await eventually(lambda: receiver.bodies, what="some are on their way")
         hub.kill()
         was_sent = set(receiver.ids)
@@ -198,7 +150,7 @@ async def test_hub_that_is_killed_in_mid_delivery_loses_nothing(
         await hub.start()
         async with RestClient(hub.base_url, await organisation.key()) as again:
             await eventually(lambda: set(receiver.times) == set(events), what="all came")
-            await eventually(lambda: _all_delivered(again, webhook, 10), what="all are noted")
+            await eventually(lambda: all_delivered(again, webhook, 10), what="all are noted")
         may_end.set()
     assert {id for id, times in receiver.times.items() if times > 1} <= was_sent
 
@@ -206,9 +158,9 @@ async def test_hub_that_is_killed_in_mid_delivery_loses_nothing(
 async def test_rate_is_kept(rest: RestClient, organisation: Organisation):
     """So many a second from when it was made, with at most a second's worth saved up."""
     async with receiving() as receiver:
-        webhook = await _webhook(rest, receiver, max_per_second=4)
-        await _agents(rest, 10)
-        await eventually(lambda: _all_delivered(rest, webhook, 10), every=0.1, what="all came")
+        webhook = await make_webhook(rest, receiver, max_per_second=4)
+        await make_agents(rest, 10)
+        await eventually(lambda: all_delivered(rest, webhook, 10), every=0.1, what="all came")
         (row,) = await organisation.rows(
             "SELECT extract(epoch FROM clock_timestamp() - created_at) AS took FROM webhooks"
         )

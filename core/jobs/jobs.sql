@@ -70,10 +70,11 @@ WITH mine AS (
 SELECT id FROM mine
 
 -- name: reap
--- What nobody works on any more: the lease has ended, or the worker's session has, and with it the advisory lock of its number.
+-- What nobody works on any more: the lease has ended, or, where $4 lets that count, the worker's session has, and with it the
+-- advisory lock of its number.
 WITH gone AS MATERIALIZED (
     SELECT id FROM jobs
-    WHERE status = 'running' AND (lease_until < clock_timestamp() OR NOT EXISTS (
+    WHERE status = 'running' AND (lease_until < clock_timestamp() OR $4::boolean AND NOT EXISTS (
         SELECT FROM pg_locks
         WHERE locktype = 'advisory' AND classid = $1::oid AND objid = jobs.worker::oid AND granted
           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

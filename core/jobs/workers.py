@@ -6,7 +6,7 @@ again; and what a lock says, PostgreSQL itself keeps true.) A worker that stands
 Either way an attempt that was taken over writes nothing more: its number is in every write.
 
 When the session is lost, the jobs go on and the next session takes the same number; what others took meanwhile is found lost at the
-first beat.
+first beat. When PostgreSQL itself goes and comes, all sessions are lost at once: whoever is back first gives the others a moment.
 """
 
 import asyncio
@@ -32,6 +32,8 @@ from core.store.session import DATABASE_AWAY, close_session
 LOCK_CLASS = 0x6A6F6273  # 'jobs': the workers' own space of advisory locks
 POLL_SECONDS = 1.0
 BEATS_A_LEASE = 5
+# A session is so old before it takes anybody for dead: after an outage the others are back by then.
+RETURN_SECONDS = 3.0
 _LOST = '{"code":"WORKER_LOST","message":"The worker was lost"}'
 _SESSION = {
     "application_name": "aimatrix-hub jobs",
@@ -73,6 +75,7 @@ class Workers:
         self._wake = asyncio.Event()
         self._draining = False
         self._has_session = False
+        self._judges_from = 0.0
         self._log = structlog.get_logger()
 
     @property
@@ -127,6 +130,7 @@ class Workers:
                 await self._clock.sleep(POLL_SECONDS / 4)
             await self._schedules.declare(connection)
             self._has_session = True
+            self._judges_from = self._clock.monotonic() + RETURN_SECONDS
             await self._work(connection)
         finally:
             self._has_session = False
@@ -219,7 +223,8 @@ class Workers:
             if attempt is not None and not attempt.work.done():
                 attempt.end("cancelled")
         if strays["others"]:
-            for row in await connection.fetch(SQL["reap"], LOCK_CLASS, self._clock.now(), _LOST):
+            judges = self._clock.monotonic() >= self._judges_from
+            for row in await connection.fetch(SQL["reap"], LOCK_CLASS, self._clock.now(), _LOST, judges):
                 self._log.warning("job_taken_back", job=str(row["id"]), kind=row["kind"], status=row["status"])
 
     def _open_kinds(self) -> list[str]:

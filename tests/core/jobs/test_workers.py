@@ -1,11 +1,12 @@
 """Workers: the dead and the stopped are followed, a drain gives back, PostgreSQL may go and come."""
 
 import asyncio
+from dataclasses import replace
 
 import asyncpg
 
 from core.jobs.kind import JobKind
-from core.jobs.workers import LOCK_CLASS, Workers
+from core.jobs.workers import LOCK_CLASS, RETURN_SECONDS, Workers
 from tests.core.jobs.house import House, Steps, error_of
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation
@@ -22,22 +23,54 @@ SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND c
 """
 
 
-async def test_job_of_a_dead_worker_is_taken_long_before_its_lease_ends(house: House, organisation: Organisation):
+async def test_job_of_a_dead_worker_is_taken_long_before_its_lease_ends(
+    house: House, organisation: Organisation, clock: ManualClock
+):
     """Its session has ended, and the lock of its number with it."""
     made = await house.enqueue(organisation.id, "note")
     await house.rows(OF_THE_DEAD, made.id, 5)
-    async with house.working(JobKind("note", Steps())):
+    async with house.working(JobKind("note", Steps())) as workers:
+        await _old_enough(workers, clock)
         row = await house.becomes(made.id, "completed")
     assert row["attempt"] == 2
 
 
-async def test_job_that_takes_its_workers_with_it_ends_as_failed(house: House, organisation: Organisation):
+async def test_job_that_takes_its_workers_with_it_ends_as_failed(
+    house: House, organisation: Organisation, clock: ManualClock
+):
     """A lost worker counts as an attempt."""
     made = await house.enqueue(organisation.id, "note")
     await house.rows(OF_THE_DEAD, made.id, 1)
-    async with house.working(JobKind("note", Steps())):
+    async with house.working(JobKind("note", Steps())) as workers:
+        await _old_enough(workers, clock)
         row = await house.becomes(made.id, "failed")
     assert error_of(row)["code"] == "WORKER_LOST"
+
+
+async def test_after_an_outage_who_is_back_first_takes_nothing_from_the_others(
+    house: House, organisation: Organisation, clock: ManualClock
+):
+    """All sessions were lost at once; the job is not done twice, nor given up for an attempt that was its last."""
+    early_clock, gate = ManualClock(), asyncio.Event()
+    early, steps = replace(house, clock=early_clock, workers=[]), Steps(gate=gate)
+    async with house.working(JobKind("note", steps)) as late, early.working(JobKind("other", Steps())) as first:
+        made = await house.enqueue(organisation.id, "note", max_attempts=1)
+        await eventually(steps.has_run(1))
+        await eventually(lambda: first.holds_all)
+        await _end_sessions(house, first, late)
+        await eventually(lambda: _advance_until(first, early_clock))
+        # It has looked for what others left before it did this.
+        await early.becomes((await early.enqueue(organisation.id, "other")).id, "completed")
+        assert await house.status(made.id) == "running"
+        await eventually(lambda: _advance_until(late, clock))
+        gate.set()
+        row = await house.becomes(made.id, "completed")
+    assert (row["attempt"], len(steps.runs)) == (1, 1)
+
+
+async def _old_enough(workers: Workers, clock: ManualClock) -> None:
+    await eventually(lambda: workers.holds_all)
+    await clock.advance(RETURN_SECONDS)
 
 
 async def test_drained_worker_gives_back_what_it_has_and_that_is_no_attempt(house: House, organisation: Organisation):
@@ -92,17 +125,23 @@ async def test_lost_session_is_followed_by_another_and_jobs_go_on(
     async with house.working(JobKind("note", steps)) as workers:
         made = await house.enqueue(organisation.id, "note")
         await eventually(steps.has_run(1))
-        login = await asyncpg.connect(house.url)
-        try:
-            assert await login.fetch(END_SESSIONS, LOCK_CLASS)
-        finally:
-            await login.close()
-        workers.poke()
-        await eventually(lambda: not workers.holds_all)
+        await _end_sessions(house, workers)
         await eventually(lambda: _advance_until(workers, clock))
         gate.set()
         row = await house.becomes(made.id, "completed")
     assert (row["attempt"], len(steps.runs)) == (1, 1)
+
+
+async def _end_sessions(house: House, *lost: Workers) -> None:
+    """End the sessions of all workers, and wait until these have noticed."""
+    login = await asyncpg.connect(house.url)
+    try:
+        assert len(await login.fetch(END_SESSIONS, LOCK_CLASS)) == len(lost)
+    finally:
+        await login.close()
+    for workers in lost:
+        workers.poke()
+        await eventually(lambda workers=workers: not workers.holds_all)
 
 
 async def _advance_until(workers: Workers, clock: ManualClock) -> bool:

@@ -104,7 +104,7 @@ class Attempts:
                 case "too long":
                     return self._failure(attempt, _error("TIMEOUT", "It took too long"))
                 case "released":
-                    return "released", SQL["release"], ()
+                    return "released", SQL["release"], (now,)
                 case None:
                     return self._failure(attempt, _error("INTERNAL_ERROR", "It was cancelled from within"))
         error = attempt.work.exception()
@@ -119,7 +119,7 @@ class Attempts:
         if is_final or not attempt.may_retry:
             return "failed", SQL["fail"], (error, now, "failed")
         wait = attempt.kind.retry.wait_after(attempt.failures, self._rng)
-        return "retried", SQL["retry"], (error, now + timedelta(seconds=wait))
+        return "retried", SQL["retry"], (error, now + timedelta(seconds=wait), now)
 
     def _told(self, attempt: Attempt, error: BaseException) -> str:
         """Return what the organisation may read of an error; the text of one that nobody raised for it may carry a secret."""

@@ -104,7 +104,10 @@ WHERE id = $1 AND attempt = $2 AND status = 'running'
 RETURNING true
 
 -- name: retry
-UPDATE jobs SET status = 'queued', error = $3, run_at = $4, worker = NULL, lease_until = NULL
+-- One whose end was asked for meanwhile does not come again; nor, below, one that goes back.
+UPDATE jobs
+SET status = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END, error = $3, run_at = $4,
+    worker = NULL, lease_until = NULL, finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN $5::timestamptz END
 WHERE id = $1 AND attempt = $2 AND status = 'running'
 RETURNING true
 
@@ -114,7 +117,9 @@ WHERE id = $1 AND attempt = $2 AND status = 'running'
 RETURNING true
 
 -- name: release
-UPDATE jobs SET status = 'queued', released = released + 1, worker = NULL, lease_until = NULL
+UPDATE jobs
+SET status = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END, released = released + 1,
+    worker = NULL, lease_until = NULL, finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN $3::timestamptz END
 WHERE id = $1 AND attempt = $2 AND status = 'running'
 RETURNING true
 
@@ -136,7 +141,9 @@ INSERT INTO schedules (name, rule, next_at) VALUES ($1, $2, $3)
 ON CONFLICT (name) DO UPDATE SET rule = excluded.rule, next_at = excluded.next_at WHERE schedules.rule <> excluded.rule
 
 -- name: due
-SELECT name FROM schedules WHERE name = ANY ($1) AND next_at <= $2 FOR UPDATE SKIP LOCKED
+-- Also what came last at a time that is yet to come: a clock was ahead, and the next time would be far away.
+SELECT name FROM schedules WHERE name = ANY ($1) AND (next_at <= $2 OR last_at > $2::timestamptz + interval '1 minute')
+FOR UPDATE SKIP LOCKED
 
 -- name: fired
 -- Where the last job is pending still there is no new one: $4 is NULL.

@@ -61,6 +61,7 @@ class Schedules:
         self._by_name = {schedule.name: schedule for schedule in schedules}
         self._clock = clock
         self._next: datetime | None = None
+        self._looked_at: datetime | None = None
 
     async def declare(self, db: Connection) -> None:
         """Make the schedules known: a new `every` is due at once, a new cron at its next time."""
@@ -68,13 +69,16 @@ class Schedules:
         for schedule in self._by_name.values():
             first = now if schedule.every is not None else schedule.next_after(now)
             await db.execute(SQL["declare"], schedule.name, schedule.rule, first)
-        self._next = now
+        self._next = self._looked_at = now
 
     async def fire(self, db: Connection) -> None:
         """Make the jobs that are due."""
         now = self._clock.now()
-        if self._next is None or now < self._next or not self._by_name:
+        if self._next is None or self._looked_at is None or not self._by_name:
             return
+        if self._looked_at <= now < self._next:
+            return
+        self._looked_at = now
         async with db.transaction():
             for row in await db.fetch(SQL["due"], list(self._by_name), now):
                 schedule = self._by_name[row["name"]]

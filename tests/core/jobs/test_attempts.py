@@ -121,6 +121,33 @@ async def _has_progress(house: House, id: Any) -> bool:
     return (await house.job(id))["progress"] is not None
 
 
+async def test_job_whose_end_was_asked_for_does_not_come_again(house: House, organisation: Organisation):
+    """Also where its attempt failed, or went back, before it was told."""
+
+    async def fails(_run: JobRun) -> None:
+        raise HubError("BAD_GATEWAY")
+
+    async def waits(_run: JobRun) -> None:
+        await asyncio.Event().wait()
+
+    for does, drains in ((fails, False), (waits, True)):
+        asked = asyncio.Event()
+
+        async def asked_to_end(run: JobRun, does: Any = does, asked: asyncio.Event = asked) -> None:
+            await house.rows("UPDATE jobs SET cancel_requested_at = now() WHERE id = $1", run.id)
+            asked.set()
+            await does(run)
+
+        steps = Steps(does=asked_to_end)
+        async with house.working(JobKind("note", steps)) as workers:
+            made = await house.enqueue(organisation.id, "note")
+            await asked.wait()
+            if drains:
+                await workers.drain(0)
+            row = await house.becomes(made.id, "cancelled")
+        assert row["finished_at"] is not None
+
+
 async def test_running_job_that_is_cancelled_ends(house: House, organisation: Organisation):
     """Its handler's task is cancelled, and the job is so for good."""
     steps = Steps(gate=asyncio.Event())

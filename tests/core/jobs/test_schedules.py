@@ -116,6 +116,18 @@ async def test_time_is_skipped_while_the_last_job_runs(house: House, clock: Manu
         await house.eventually(steps.has_run(2))
 
 
+async def test_clock_that_was_ahead_stops_no_schedule(house: House, clock: ManualClock):
+    """Once it is set right, the next time is not a year away."""
+    steps = Steps()
+    async with house.working(JobKind("tidy", steps), schedules=[Schedule("tidy", "tidy", every=60)]):
+        for runs, days in ((1, 365), (2, -365), (3, 0)):
+            await house.eventually(steps.has_run(runs))
+            await eventually(lambda: _all_completed(house))
+            clock.jump(days * 86400)
+            await clock.advance(60)
+        await house.eventually(steps.has_run(4))
+
+
 async def test_another_rule_begins_anew(house: House, clock: ManualClock):
     """The same one goes on where it was."""
     daily = Schedule("tidy", "tidy", cron="0 4 * * *")

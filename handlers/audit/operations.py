@@ -10,6 +10,7 @@ from handlers.lists.asking import Asking, Listed
 from handlers.lists.fields import Field, Fields, Kind
 from handlers.lists.lister import Lister
 from handlers.lists.order import Key, complete
+from handlers.lists.turns import Turns
 
 # Texts are compared by code points, as the indexes have them.
 FIELDS = Fields(
@@ -35,7 +36,10 @@ _LISTER = Lister(_LISTED)
 
 
 class Audit:
-    """The audit of the caller's organisation."""
+    """The audit of the caller's organisation; it is asked in turns, as the log is."""
+
+    def __init__(self) -> None:
+        self._turns = Turns()
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
@@ -46,7 +50,8 @@ class Audit:
         """List what was done, newest first: who, what, on what, when, and how it ended."""
         if ctx.caller.resource_ids is not None:
             raise HubError("FORBIDDEN", "This credential is for some resources only; the audit is of all")
-        return await audit_of(ctx.db, wanted)
+        async with self._turns.taken(ctx.caller.org_id):
+            return await audit_of(ctx.db, wanted)
 
 
 async def audit_of(db: Statements, wanted: ListAudit) -> Page:

@@ -19,6 +19,7 @@ from core.store.queries import load_queries
 from handlers.events.appending import Appending
 from handlers.events.listing import channels_of, events_of
 from handlers.events.models import Event, ListEvents, ListEventsOf
+from handlers.lists.turns import Turns
 from handlers.resources.models import GetInput
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
@@ -27,7 +28,10 @@ _KINDS = {"agents": "agent", "knowledge": "knowledge", "twins": "twin"}
 
 
 class Events:
-    """The log of the caller's organisation."""
+    """The log of the caller's organisation. Its lists are asked in turns: a filter that no index has looks at the whole log."""
+
+    def __init__(self) -> None:
+        self._turns = Turns()
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
@@ -43,9 +47,9 @@ class Events:
     async def list(self, ctx: Context, wanted: ListEvents) -> Page:
         """List events of the log, newest first, or as `sort=position` says as they were written."""
         ids = ctx.caller.resource_ids
-        return await events_of(
-            ctx.db, wanted, subject=wanted.subject, channels=None if ids is None else channels_of(ids)
-        )
+        channels = None if ids is None else channels_of(ids)
+        async with self._turns.taken(ctx.caller.org_id):
+            return await events_of(ctx.db, wanted, subject=wanted.subject, channels=channels)
 
     @operation("events.get", scope=_READ, transaction="read", input=GetInput, result=Document, shows=Event)
     async def get(self, ctx: Context, wanted: GetInput) -> Document:
@@ -64,7 +68,8 @@ class Events:
         id = parse_id(wanted.resource_id)
         if id is None or not ctx.caller.may_touch(id):
             _missing(kind)
-        page = await events_of(ctx.db, wanted, channels=[f"{kind}:{id}"])
+        async with self._turns.taken(ctx.caller.org_id):
+            page = await events_of(ctx.db, wanted, channels=[f"{kind}:{id}"])
         # A resource that is new may be there before its first event has a position.
         if not page.total and not await ctx.db.fetchval(_SQL["has_been"].replace("{table}", kind), id):
             _missing(kind)

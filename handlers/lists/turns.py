@@ -1,8 +1,8 @@
 """Turns: how many do the same for one owner at a time, where each may take long and has a connection meanwhile.
 
 A search may take as long as its operation may, and the pool has few connections: without a bound, one organisation's searches would
-keep all others waiting. Its own wait in the order in which they came, within their deadlines. So do those who pull from one
-subscription, whose row one of them holds.
+keep all others waiting. Its own wait in the order in which they came, within their deadlines. So do lists of the log and the audit,
+and those who pull from one subscription, whose row one of them holds.
 """
 
 import asyncio

@@ -33,6 +33,7 @@ RUNNING = """
 SELECT count(*) FROM pg_locks
 WHERE locktype = 'advisory' AND objid = 42 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 @pytest.fixture
@@ -71,6 +72,28 @@ async def test_slow_searches_leave_connections_to_others(house: House, organisat
         assert not any(search.done() for search in searches)
         await house.rows("INSERT INTO gate DEFAULT VALUES RETURNING 1")
         assert [page.items for page in await asyncio.gather(*searches)] == [[]] * MANY
+
+
+@pytest.mark.parametrize("listed", ["events", "audit"])
+async def test_lists_of_what_has_happened_leave_connections_to_others(house: House, listed: str):
+    """A filter that no index has may look at millions of rows; here the table is locked meanwhile."""
+    async with AsyncExitStack() as stack:
+        holder, observer = await connect_as(house.url, "hub_owner"), await connect_as(house.url, None)
+        stack.push_async_callback(observer.close)
+        stack.push_async_callback(holder.close)
+        await holder.execute("BEGIN")
+        await holder.execute(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
+        lists = [asyncio.create_task(house.run(f"{listed}.list")) for _ in range(MANY)]
+
+        async def are_waiting() -> bool:
+            return await observer.fetchval(WAITING) == MOST_AT_ONCE
+
+        await eventually(are_waiting, what="as many wait as may")
+        await house.run("agents.list", status="active")
+        assert await observer.fetchval(WAITING) <= MOST_AT_ONCE
+        for each in lists:
+            each.cancel()
+        await asyncio.gather(*lists, return_exceptions=True)
 
 
 async def test_turn_goes_to_who_has_waited_longest_and_not_to_who_has_left():

@@ -18,8 +18,9 @@ from core.errors import Detail, HubError
 from handlers.lists.fields import Kind, storable
 from handlers.lists.order import Order
 
-# A request line takes two of them, with a path and other parameters.
-LONGEST = 3500
+# Of a name of 200 characters that JSON writes as six each, beside other fields; twice as much is a request line with room to spare,
+# so that who sends `after` and `before` is told so.
+LONGEST = 2048
 _VERSION = b"\x01"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -189,6 +189,19 @@ async def test_changed_cursor_is_refused(house: House):
         assert [(detail.field, detail.code) for detail in error.details] == [("before", "INVALID_FORMAT")], text
 
 
+async def test_longest_cursor_that_a_list_gives_is_taken(house: House):
+    """Of names that JSON writes at their longest, sorted by all that a list may be sorted by."""
+    longest = {"name": "\x01" * 200, "type": "t" * 64, "status": "s" * 64}
+    for _ in range(2):
+        await house.create("agents", **longest)
+    sort = "name,type,status,created_at,updated_at"
+    ids, found = await window(house, limit=1, sort=sort)
+    assert found.after is not None
+    assert len(found.after) > LONGEST * 0.8
+    behind, _ = await window(house, limit=1, sort=sort, after=found.after)
+    assert len({*ids, *behind}) == 2
+
+
 async def test_forged_values_are_typed_again(house: House):
     """Whoever knows how cursors are made gets no further than those that the hub makes."""
 

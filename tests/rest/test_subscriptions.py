@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
+import jsonschema
+import orjson
 import pytest
 
 from core.ids import new_id
@@ -111,7 +113,12 @@ async def test_dead_letters_are_looked_at_redriven_and_purged(rest: RestServer, 
     letter = (await rest.call("GET", f"{path}/{listed['data'][0]['id']}", key)).json()
     assert letter["event"] == deliveries[1]["event"]
     assert [(each["outcome"], each["answer"]) for each in letter["history"]] == [("refused", "no such customer")]
-    assert [row["type"] for row in await trial.rows("SELECT type FROM outbox")] == ["subscription.dead_lettered"] * 2
+    told = await trial.rows("SELECT envelope FROM outbox ORDER BY seq")
+    type = (await rest.call("GET", "/v2/event-types/subscription.dead_lettered", key)).json()
+    for event in (orjson.loads(row["envelope"]) for row in told):
+        jsonschema.validate(event["data"], type["data_schema"], format_checker=jsonschema.FormatChecker())
+        assert (event["type"], event["subject"]) == (type["id"], f"subscriptions/{made['id']}")
+    assert (await rest.call("GET", orjson.loads(told[1]["envelope"])["data"]["href"], key)).json() == letter
     redriven = (await rest.call("POST", f"{path}/redrive", key, body={"ids": [letter["id"]]})).json()
     assert redriven == {"ids": [letter["id"]], "has_more": False}
     assert [each["position"] for each in await pull(rest, key, made["id"])] == ["2"]

@@ -16,6 +16,11 @@ def _of_resource(asked: Asked) -> Mapping[str, Any]:
     return {**_OF_EVENTS(asked), "resource_id": asked.params["id"]}
 
 
+def _of_id_and_body(asked: Asked) -> Mapping[str, Any]:
+    """Input: `id` and `body`."""
+    return {**of_id(asked), "body": asked.body}
+
+
 READING = (
     Route("GET", "/events", "events.list", _OF_EVENTS, answers.page, query=SORTING | {"type", "subject"}),
     Route("POST", "/events", "events.append", of_body, answers.appended, takes_body=True),
@@ -28,6 +33,8 @@ READING = (
     ),
     Route("GET", "/event-types", "event-types.list", of_query, answers.page, query=frozenset({"page", "per_page"})),
     Route("GET", "/event-types/{id}", "event-types.get", of_id, answers.shown),
+    Route("PUT", "/event-types/{id}", "event-types.register", _of_id_and_body, answers.done, takes_body=True),
+    Route("DELETE", "/event-types/{id}", "event-types.delete", of_id, answers.gone),
     Route(
         "GET",
         "/audit",

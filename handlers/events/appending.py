@@ -7,6 +7,7 @@ subject's events in the order of its versions, and who expects a version is told
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -17,6 +18,7 @@ from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Shown
 from core.store.queries import load_queries
+from handlers.events.checking import Checking
 from handlers.events.custom import Appended, AppendEvents, NewEvent
 from handlers.resources.store import MOST_DOCUMENT_BYTES
 
@@ -25,6 +27,9 @@ _SQL = load_queries(Path(__file__).with_name("appending.sql"))
 
 class Appending:
     """The events that the organisation's own applications put into its log."""
+
+    def __init__(self) -> None:
+        self._checking = Checking()
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
@@ -41,7 +46,8 @@ class Appending:
                 "FORBIDDEN", "This credential is for some resources only; events are of the whole organisation"
             )
         texts = [_text(event, place) for event, place in zip(new.events, new.places, strict=True)]
-        versions = await _advanced(ctx, new)
+        versions, revisions = await _advanced(ctx, new)
+        await self._checking.check(ctx, new.events, texts, new.places, revisions)
         written = [
             {"id": _emit(ctx, event, text, version), "type": event.type, "subject": event.subject, "version": version}
             for event, text, version in zip(new.events, texts, versions, strict=True)
@@ -50,11 +56,15 @@ class Appending:
         return Shown(orjson.dumps({"events": written, "subjects": subjects}).decode())
 
 
-async def _advanced(ctx: Context, new: AppendEvents) -> list[int]:
-    """Hold the subjects, and return each event's version; raises HubError RESOURCE_CONFLICT where another was expected."""
+async def _advanced(ctx: Context, new: AppendEvents) -> tuple[list[int], dict[str, UUID]]:
+    """Hold the subjects; return each event's version, and the revisions of the types that have schemas.
+
+    Raises HubError RESOURCE_CONFLICT where another version was expected.
+    """
     counts = Counter(event.subject for event in new.events)
-    rows = await ctx.db.fetch(_SQL["advance"], list(counts), list(counts.values()))
-    last = {row["subject"]: row["version"] - counts[row["subject"]] for row in rows}
+    types = {event.type for event in new.events}
+    rows = await ctx.db.fetch(_SQL["advance"], list(counts), list(counts.values()), list(types))
+    last = {row["subject"]: row["version"] - counts[row["subject"]] for row in rows if row["revision"] is None}
     versions: list[int] = []
     wrong: list[Detail] = []
     for event, place in zip(new.events, new.places, strict=True):
@@ -66,16 +76,16 @@ async def _advanced(ctx: Context, new: AppendEvents) -> list[int]:
         versions.append(before + 1)
     if wrong:
         raise HubError("RESOURCE_CONFLICT", wrong[0].message, details=wrong)
-    return versions
+    return versions, {row["type"]: row["revision"] for row in rows if row["revision"] is not None}
 
 
-def _emit(ctx: Context, event: NewEvent, data: str, version: int) -> str:
+def _emit(ctx: Context, event: NewEvent, data: bytes, version: int) -> str:
     id = new_id()
     short: dict[str, Any] = {"id": str(id), "version": version, "href": f"/v2/events/{id}", "truncated": True}
     ctx.emit(
         event.type,
         event.subject,
-        data,
+        data.decode(),
         short=orjson.dumps(short).decode(),
         id=id,
         time=event.happened,
@@ -84,9 +94,9 @@ def _emit(ctx: Context, event: NewEvent, data: str, version: int) -> str:
     return str(id)
 
 
-def _text(event: NewEvent, place: str) -> str:
+def _text(event: NewEvent, place: str) -> bytes:
     written = orjson.dumps(event.data)
     if len(written) > MOST_DOCUMENT_BYTES:
         most = MOST_DOCUMENT_BYTES >> 10
         raise HubError("PAYLOAD_TOO_LARGE", f"An event has at most {most} KiB of data; {place}data has more")
-    return written.decode()
+    return written

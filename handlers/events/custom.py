@@ -39,8 +39,13 @@ _EXAMPLE: dict[str, JsonValue] = {
 _EVENT_ID = "01978f3e-5a74-7c3d-9b42-6f0d2c1e8a55"
 
 
+def is_custom_type(text: str) -> bool:
+    """Tell whether an application's events can have this type."""
+    return len(text) <= _LONGEST_TYPE and _TYPE.fullmatch(text) is not None
+
+
 def _is_type(text: str) -> str:
-    if len(text) > _LONGEST_TYPE or _TYPE.fullmatch(text) is None:
+    if not is_custom_type(text):
         raise ValueError(
             "Events of applications have types such as custom.order.placed: custom, then words of letters, digits, hyphens and "
             f"underscores, each behind a dot; at most {_LONGEST_TYPE} characters"

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -31,6 +31,36 @@ EXAMPLE_EVENT: dict[str, JsonValue] = {
     "data": {"id": EXAMPLE_ID, "version": 3},
     "position": "1042",
 }
+
+
+class ShownEventType(BaseModel):
+    """A type of events, whose `id` is its name; `data_schema` is the JSON Schema of an event's data.
+
+    `status` is `planned` where no event of it is emitted yet, `registered` of the organisation's own. `example` is an event of it,
+    without a position.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "agent.deleted",
+                    "summary": "It was deleted; the data is its id and its last version",
+                    "status": "emitted",
+                    "subject": "agents/<id>",
+                    "data_schema": {"type": "object"},
+                    "example": {name: value for name, value in EXAMPLE_EVENT.items() if name != "position"},
+                }
+            ]
+        }
+    )
+
+    id: str
+    summary: str
+    status: Literal["emitted", "planned", "registered"]
+    subject: str
+    data_schema: dict[str, JsonValue]
+    example: dict[str, JsonValue]
 
 
 class Event(BaseModel):

@@ -1,51 +1,22 @@
-"""What can be done with types of events: they are listed, each with the schema of its data and an example."""
+"""Types of events are listed, each with the schema of its data and an example."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
-from core.errors import HubError
 from core.events.catalogue import EventType
 from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Page, Shown
-from handlers.events.models import EXAMPLE_EVENT
+from handlers.events.models import ShownEventType
+from handlers.events.registering import Registering, find, missing, page
 from handlers.resources.models import GetInput
 from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME
 
 _READ = "read:events"
 _EVENT_ID = "01978f3e-5a71-7c3d-9b42-6f0d2c1e8a55"
-
-
-class ShownEventType(BaseModel):
-    """A type of events, whose `id` is its name; `data_schema` is the JSON Schema of an event's data.
-
-    `status` is `planned` where no event of it is emitted yet. `example` is an event of it, without a position.
-    """
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "agent.deleted",
-                    "summary": "It was deleted; the data is its id and its last version",
-                    "status": "emitted",
-                    "subject": "agents/<id>",
-                    "data_schema": {"type": "object"},
-                    "example": {name: value for name, value in EXAMPLE_EVENT.items() if name != "position"},
-                }
-            ]
-        }
-    )
-
-    id: str
-    summary: str
-    status: Literal["emitted", "planned"]
-    subject: str
-    data_schema: dict[str, JsonValue]
-    example: dict[str, JsonValue]
 
 
 class ListEventTypes(BaseModel):
@@ -58,7 +29,7 @@ class ListEventTypes(BaseModel):
 
 
 class EventTypes:
-    """The types of events that this platform has."""
+    """The types of events that this platform has, and beside them those that the organisation has registered."""
 
     def __init__(self, types: Iterable[EventType]) -> None:
         """Raises ValueError where two have one name."""
@@ -70,7 +41,7 @@ class EventTypes:
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
-        return operations_of(self)
+        return [*operations_of(self), *Registering().operations()]
 
     @operation(
         "event-types.list", scope=_READ, transaction="read", input=ListEventTypes, result=Page, shows=ShownEventType
@@ -78,16 +49,20 @@ class EventTypes:
     async def list(self, ctx: Context, wanted: ListEventTypes) -> Page:
         """List the types of events, each with the schema of its data and an example."""
         first = (wanted.page - 1) * wanted.per_page
-        items = [*self._types.values()][first : first + wanted.per_page]
-        return Page(items, wanted.page, wanted.per_page, len(self._types))
+        last = first + wanted.per_page
+        # The names of all that is registered begin alike, so they stand together.
+        before = [text for name, text in self._types.items() if name < "custom."]
+        behind = [text for name, text in self._types.items() if name > "custom."]
+        begin, end = (max(0, each - len(before)) for each in (first, last))
+        own, total = await page(ctx, begin, end - begin)
+        begin, end = (max(0, each - len(before) - total) for each in (first, last))
+        items = [*before[first:last], *own, *behind[begin:end]]
+        return Page(items, wanted.page, wanted.per_page, len(self._types) + total)
 
     @operation("event-types.get", scope=_READ, transaction="read", input=GetInput, result=Shown, shows=ShownEventType)
     async def get(self, ctx: Context, wanted: GetInput) -> Shown:
         """Get one type of events by its name."""
-        found = self._types.get(wanted.id)
-        if found is None:
-            raise HubError("RESOURCE_NOT_FOUND", "There is no type of events with this name")
-        return Shown(found)
+        return Shown(self._types.get(wanted.id) or await find(ctx, wanted.id) or missing())
 
 
 def _object(type: EventType) -> Mapping[str, Any]:

@@ -104,3 +104,33 @@ async def test_who_may_append(rest: RestServer, organisation: Organisation, orga
     for each in (key, foreign):
         answer = await rest.call("POST", "/v2/events", each, body={**EVENT, "expected_version": 0})
         assert answer.json()["subjects"] == {"order-17": 1}
+
+
+async def test_type_is_registered_and_its_events_checked(rest: RestServer, key: str):
+    """The field is named as it was sent, also to who speaks JSON:API."""
+    path = "/v2/event-types/custom.order.placed"
+    body = {"schema": {"properties": {"total": {"type": "number"}}}, "example": {"total": 1}}
+    registered = await rest.call("PUT", path, key, body=body)
+    assert registered.status == 200
+    assert (await rest.call("GET", path, key)).json() == registered.json()
+    wrong = {**EVENT, "data": {"total": "much"}}
+    error = (await rest.call("POST", "/v2/events", key, body=wrong)).error(422, "VALIDATION_ERROR")
+    assert [(each["field"], each["code"]) for each in error["details"]] == [("data.total", "INVALID_FORMAT")]
+    document = {
+        "data": {"type": "events", "attributes": {"subject": "a", "subtype": EVENT["type"], "data": wrong["data"]}}
+    }
+    headers = {"Content-Type": JSONAPI, "Accept": JSONAPI}
+    answer = await rest.call("POST", "/v2/events", key, body=document, headers=headers)
+    assert orjson.loads(answer.body)["errors"][0]["source"] == {"pointer": "/data/attributes/data/total"}
+    assert (await rest.call("DELETE", path, key)).status == 204
+    assert (await rest.call("POST", "/v2/events", key, body=wrong)).status == 201
+
+
+async def test_type_is_registered_as_a_document(rest: RestServer, key: str):
+    """As JSON:API has it, by its name."""
+    attributes = {"description": "A", "schema": {"type": "object"}}
+    document = {"data": {"type": "event-types", "id": "custom.a", "attributes": attributes}}
+    headers = {"Content-Type": JSONAPI, "Accept": JSONAPI}
+    answer = await rest.call("PUT", "/v2/event-types/custom.a", key, body=document, headers=headers)
+    data = orjson.loads(answer.body)["data"]
+    assert (answer.status, data["id"], data["attributes"]["summary"]) == (200, "custom.a", "A")

@@ -291,6 +291,10 @@ async def test_every_example_is_answered_as_it_says(
         # The hub has no operation that makes one by itself.
         (job,) = await organisation.rows(A_JOB, organisation.id)
         examples.ids["jobs"] = str(job["id"])
+        # A type is made by the PUT that also changes it, and by its own name.
+        examples.ids["event-types"] = "custom.order.placed"
+        example = {"example": {"id": "17", "version": 3}}
+        assert (await rest.call("PUT", "/v2/event-types/custom.order.placed", example)).status == 200
         # What is inside a thing needs the thing: longer paths come later.
         paths = sorted(document["paths"], key=lambda path: (path.count("/"), path))
         for start in ("/v1/", "/v2/", "/v3/", "/"):

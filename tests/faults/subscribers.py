@@ -1,0 +1,132 @@
+"""Who consumes in the ledger's fault test: the kinds of subscriptions, with the processes that take what they hand out.
+
+A kind is a class: it makes subscriptions, and says with which command their consumers run. `KINDS` has them by name.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from tests.harness.handed_out import Promise
+
+# Far longer than a consumer takes, and short: what nobody answers comes again after so long.
+ACK_SECONDS = 4
+Ask = Callable[[str, str, Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A subscription to make. Of ten thousand events `refuses` are refused for good; one subject may be `poison`: with few
+    `attempts` its events become dead letters. `replays`: a part of the log comes once more, into `replays_into` or itself."""
+
+    name: str
+    kind: Literal["pull"] = "pull"
+    types: Sequence[str] = ("*",)
+    few_subjects: bool = False
+    ordered: bool = False
+    refuses: int = 0
+    attempts: int = 1_000
+    poisoned: bool = False
+    replays: bool = False
+    replays_into: str = ""
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A subscription that is there, and what its consumers are told of it."""
+
+    wish: Wish
+    promise: Promise
+    told: dict[str, Any]
+
+
+class Kind(Protocol):
+    """A way of delivery, and its consumers."""
+
+    processes: int
+
+    @property
+    def module(self) -> str:
+        """What `python -m` runs as consumer."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """The port that its consumers serve on, 0 for none."""
+        ...
+
+    async def make(self, ask: Ask, wish: Wish, subjects: Sequence[str]) -> Made:
+        """Make a subscription; `ask` repeats a request until it is answered."""
+        ...
+
+
+@dataclass
+class Pulls:
+    """Subscriptions that are pulled from, by all processes at once."""
+
+    processes: int
+    module: str = "tests.faults.puller"
+    port: int = 0
+
+    async def make(self, ask: Ask, wish: Wish, subjects: Sequence[str]) -> Made:
+        """Make it over REST, from where the log is now."""
+        few = list(subjects[:5]) if wish.few_subjects else []
+        body = {
+            "name": wish.name,
+            "types": list(wish.types),
+            "subjects": few,
+            "ordered": wish.ordered,
+            "ack_seconds": ACK_SECONDS,
+            "max_in_flight": 500,
+            "max_deliveries": wish.attempts,
+            "backoff": {"first_seconds": 0.1, "most_seconds": 2},
+        }
+        answer = await ask("POST", "/v2/subscriptions", body)
+        told = {
+            "id": answer["id"],
+            "name": wish.name,
+            "workers": wish.workers,
+            "refuses": wish.refuses,
+            "poison": subjects[0] if wish.poisoned else "",
+            "ack_seconds": ACK_SECONDS,
+        }
+        return Made(wish, _promise(wish, answer, few), told)
+
+
+def command(kind: Kind, plan: str) -> Sequence[str]:
+    """Return how a consumer is started."""
+    return sys.executable, "-m", kind.module, plan
+
+
+def _promise(wish: Wish, answer: Any, subjects: Sequence[str]) -> Promise:
+    return Promise(
+        wish.name,
+        answer["id"],
+        wish.types,
+        subjects,
+        wish.ordered,
+        behind=int(answer["position"]),
+        attempts=answer["max_deliveries"],
+    )
+
+
+AGENTS, KNOWLEDGE, TWINS, CREATED = ("agent.*",), ("knowledge.*",), ("twin.*",), ("*.created",)
+# Every kind: in order and not, of all and of some, with replays into themselves and into others.
+MANY = (
+    Wish("all", workers=2),
+    Wish("all in order", ordered=True, workers=3),
+    Wish("agents in order", types=AGENTS, ordered=True, workers=2),
+    Wish("agents", types=AGENTS, workers=2),
+    Wish("knowledge in order", types=KNOWLEDGE, ordered=True, replays=True),
+    Wish("knowledge", types=KNOWLEDGE),
+    Wish("twins in order", types=TWINS, ordered=True, replays=True, replays_into="created"),
+    Wish("twins", types=TWINS, refuses=50),
+    Wish("created", types=CREATED),
+    Wish("five in order", few_subjects=True, ordered=True),
+    Wish("five", few_subjects=True, types=("*.updated",)),
+    Wish("poisoned", few_subjects=True, poisoned=True, attempts=4),
+    Wish("poisoned in order", few_subjects=True, poisoned=True, attempts=4, ordered=True),
+    Wish("refuser in order", types=TWINS, refuses=100, ordered=True),
+)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -328,5 +328,7 @@ async def world(
     await migrate(urls.database_url)
     organisation = await Organisations(urls.database_url).create()
     key = await organisation.key()
-    async with RestClient("", key, timeout=30) as client:
+    async with RestClient("", key, timeout=30) as client, AsyncExitStack() as stack:
+        for kind in kinds.values():
+            stack.callback(kind.close)
         yield World(engines, hubs, folder, organisation, key, client, random.Random(f"{seed}"), kinds)

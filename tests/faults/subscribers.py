@@ -3,11 +3,13 @@
 A kind is a class: it makes subscriptions, and says with which command their consumers run. `KINDS` has them by name.
 """
 
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from tests.faults.endpoint import reserved
 from tests.harness.handed_out import Promise
 
 # Far longer than a consumer takes, and short: what nobody answers comes again after so long.
@@ -21,7 +23,7 @@ class Wish:
     `attempts` its events become dead letters. `replays`: a part of the log comes once more, into `replays_into` or itself."""
 
     name: str
-    kind: Literal["pull"] = "pull"
+    kind: Literal["pull", "webhook"] = "pull"
     types: Sequence[str] = ("*",)
     few_subjects: bool = False
     ordered: bool = False
@@ -61,6 +63,10 @@ class Kind(Protocol):
         """Make a subscription; `ask` repeats a request until it is answered."""
         ...
 
+    def close(self) -> None:
+        """Let go of what it has."""
+        ...
+
 
 @dataclass
 class Pulls:
@@ -94,6 +100,36 @@ class Pulls:
         }
         return Made(wish, _promise(wish, answer, few), told)
 
+    def close(self) -> None:
+        """It has nothing."""
+
+
+@dataclass
+class Webhooks:
+    """Webhooks, all at one port, which several processes serve together."""
+
+    processes: int = 1
+    module: str = "tests.faults.endpoint"
+    _socket: socket.socket = field(default_factory=reserved)
+
+    @property
+    def port(self) -> int:
+        """The port of the endpoint, which is kept for it while it is not there."""
+        return self._socket.getsockname()[1]
+
+    async def make(self, ask: Ask, wish: Wish, subjects: Sequence[str]) -> Made:
+        """Make it over REST. Its events are chosen by type only."""
+        assert not subjects or not wish.few_subjects
+        body = {"url": f"http://127.0.0.1:{self.port}/{wish.name}", "events": list(wish.types)}
+        hook = await ask("POST", "/v2/webhooks", body)
+        answer = await ask("GET", f"/v2/subscriptions/{hook['id']}", None)
+        told = {"id": hook["id"], "name": wish.name, "secret": hook["secret"]}
+        return Made(wish, _promise(wish, answer, ()), told)
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._socket.close()
+
 
 def command(kind: Kind, plan: str) -> Sequence[str]:
     """Return how a consumer is started."""
@@ -108,12 +144,13 @@ def _promise(wish: Wish, answer: Any, subjects: Sequence[str]) -> Promise:
         subjects,
         wish.ordered,
         behind=int(answer["position"]),
+        leases=wish.kind != "webhook",
         attempts=answer["max_deliveries"],
     )
 
 
 AGENTS, KNOWLEDGE, TWINS, CREATED = ("agent.*",), ("knowledge.*",), ("twin.*",), ("*.created",)
-# Every kind: in order and not, of all and of some, with replays into themselves and into others.
+# Every kind: pulled and posted, in order and not, of all and of some, with replays into themselves and into others.
 MANY = (
     Wish("all", workers=2),
     Wish("all in order", ordered=True, workers=3),
@@ -129,4 +166,10 @@ MANY = (
     Wish("poisoned", few_subjects=True, poisoned=True, attempts=4),
     Wish("poisoned in order", few_subjects=True, poisoned=True, attempts=4, ordered=True),
     Wish("refuser in order", types=TWINS, refuses=100, ordered=True),
+    Wish("hook-agents", kind="webhook", types=AGENTS),
+    Wish("hook-knowledge", kind="webhook", types=KNOWLEDGE),
+    Wish("hook-twins", kind="webhook", types=TWINS, replays=True),
+    Wish("hook-created", kind="webhook", types=CREATED),
+    Wish("hook-two", kind="webhook", types=("agent.created", "twin.updated")),
+    Wish("hook-dead", kind="webhook", types=("subscription.*", "knowledge.created")),
 )

@@ -9,18 +9,20 @@ from pathlib import Path
 import pytest
 
 from tests.faults.deliveries import live, world
-from tests.faults.subscribers import Kind, Pulls, Wish
+from tests.faults.subscribers import Kind, Pulls, Webhooks, Wish
 from tests.harness.engines import PrivateEngines
 from tests.harness.hub_process import HubProcesses
 
 EVENTS, SUBJECTS = 1_500, 40
 REST_SECONDS = 200.0
-KILLS = ("relay", "node", "work", "postgres", "pull")
+KILLS = ("relay", "node", "work", "postgres", "pull", "webhook")
 WISHES = (
     Wish("all", workers=2),
     Wish("in order", ordered=True, workers=3, replays=True),
     Wish("refuser", types=("twin.*", "knowledge.updated"), refuses=200),
     Wish("poisoned", types=("agent.*",), ordered=True, attempts=4, poisoned=True, few_subjects=True),
+    Wish("hook-agents", kind="webhook", types=("agent.*",)),
+    Wish("hook-rest", kind="webhook", types=("twin.updated", "knowledge.*", "subscription.*")),
 )
 
 
@@ -30,7 +32,7 @@ async def test_nothing_is_lost_whatever_is_killed(
     seed: int, private_engines: PrivateEngines, hubs: HubProcesses, tmp_path: Path
 ):
     """Nothing is lost, order is kept, doubles have a reason and the same id."""
-    kinds: dict[str, Kind] = {"pull": Pulls(2)}
+    kinds: dict[str, Kind] = {"pull": Pulls(2), "webhook": Webhooks()}
     kills = list(KILLS)
     random.Random(seed).shuffle(kills)
     async with world(private_engines, hubs, kinds, tmp_path, seed) as at:

@@ -16,8 +16,10 @@ from pathlib import Path
 import uvloop
 
 from benchmarks import (
+    backbone,
     batch,
     compressed,
+    delivery,
     endurance,
     fanout,
     inbound,
@@ -47,6 +49,8 @@ WORKLOADS: Mapping[str, Workload] = {
     "idle": fanout.measure_idle,
     "rest": rest.measure,
     "batch": batch.measure,
+    "delivery": delivery.measure,
+    "backbone": backbone.measure,
     "storm": storm.measure,
     "compressed": compressed.measure,
     "inbound": inbound.measure,
@@ -57,7 +61,7 @@ WORKLOADS: Mapping[str, Workload] = {
 }
 
 # What has no stand-in in Python.
-NEED_COMPILER = ("storm", "compressed", "inbound", "mixed", "workers", "slow", "endurance")
+NEED_COMPILER = ("delivery", "storm", "compressed", "inbound", "mixed", "workers", "slow", "endurance")
 
 EVERYBODY = frozenset(peer.key for peer in PEERS)
 

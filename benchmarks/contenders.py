@@ -88,10 +88,18 @@ class Contender(Protocol):
         ...
 
 
+class Weighed(Protocol):
+    """What uses processor time (server.ServerProcess)."""
+
+    def cpu_seconds(self) -> float:
+        """Return how much it has used so far."""
+        ...
+
+
 class Scales:
     """Weighs a server and its brokers, with the processes that these have started, from one moment to another."""
 
-    def __init__(self, server: ServerProcess, brokers: Sequence[psutil.Process]) -> None:
+    def __init__(self, server: Weighed, brokers: Sequence[psutil.Process]) -> None:
         self._server = server
         self._brokers = brokers
         self._server_before = 0.0

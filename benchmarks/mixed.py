@@ -38,7 +38,7 @@ async def measure(bench: Bench) -> list[Table]:
     """Measure both together, and each alone, by turns."""
     sizes = QUICK if bench.quick else WHOLE
     fan_out = LiveContender(bench, await redis_process(bench.hub.redis_url))
-    creates = await _Creates.open(bench, sizes)
+    creates = await Creates.open(bench, sizes.posts, sizes.connections)
     both, alone, rest = Row("both", {}), Row("fan-out alone", {}), Row("creates alone", {})
     try:
         for _ in range(sizes.rounds):
@@ -59,7 +59,7 @@ async def measure(bench: Bench) -> list[Table]:
     return [Table("mixed", says, "load", COLUMNS, [both, alone, rest], goals)]
 
 
-async def _run(fan_out: LiveContender, creates: "_Creates", sizes: Sizes, row: Row, *, with_creates: bool) -> None:
+async def _run(fan_out: LiveContender, creates: "Creates", sizes: Sizes, row: Row, *, with_creates: bool) -> None:
     async with fan_out.joined(sizes.crowd, sizes.pace) as members:
         measuring = asyncio.create_task(fan_out.measured(members))
         await asyncio.sleep(sizes.pace.warm_seconds)
@@ -75,7 +75,7 @@ def _add(row: Row, figures: dict[str, float]) -> None:
         row.figures.setdefault(name, []).append(value)
 
 
-class _Creates:
+class Creates:
     """Sends creates when they are due, whatever the answers; a wait is from when it was due."""
 
     def __init__(self, posters: list[Poster], per_second: float) -> None:
@@ -86,12 +86,12 @@ class _Creates:
         self._per_second = per_second
 
     @classmethod
-    async def open(cls, bench: Bench, sizes: Sizes) -> "_Creates":
-        """Connect."""
+    async def open(cls, bench: Bench, per_second: float, connections: int) -> "Creates":
+        """Connect; they are of the organisation `writes`."""
         organisation = await bench.hub.organisation("writes")
         request = Request("POST", "/v2/agents", 201, organisation.key, BODY)
-        posters = [await Poster.open(bench.hub.server, request) for _ in range(sizes.connections)]
-        return cls(posters, sizes.posts)
+        posters = [await Poster.open(bench.hub.server, request) for _ in range(connections)]
+        return cls(posters, per_second)
 
     async def run(self, seconds: float) -> dict[str, float]:
         """Send for `seconds`; return what the table shows."""

@@ -1,5 +1,7 @@
 -- What stands between the log and who consumes it. Every statement names the organisation: the role of workers sees all.
 -- Time is PostgreSQL's, and the statement's own moment: clock_timestamp().
+-- Rows are named by arrays, never by a join with a list: of a queue the planner has no figures that hold, takes it for a single row,
+-- and compares each with each. A lease is known to its holder alone, so id and lease need not be compared as pairs.
 
 -- name: hold
 -- The row's lock makes one at a time of those who fill, lease, redrive or delete; not of those who acknowledge. Its version is
@@ -63,8 +65,7 @@ WITH due AS (
     UPDATE deliveries d
     SET attempt = d.attempt + 1, lease = gen_random_uuid(), leased_at = clock_timestamp(),
         due_at = clock_timestamp() + make_interval(secs => $6)
-    FROM due
-    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = due.id
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY (ARRAY(SELECT id FROM due))
     RETURNING d.id, d.lease, d.attempt, d.due_at, d.position, d.event_id, d.subject, d.replay_id
 )
 SELECT leased.id, leased.lease, leased.attempt, leased.due_at AS lease_until, leased.position, leased.event_id, leased.subject,
@@ -75,8 +76,7 @@ ORDER BY leased.id
 -- name: give_back
 -- As if it had not been leased, in the transaction that leased it.
 UPDATE deliveries d SET attempt = d.attempt - 1, lease = NULL, due_at = clock_timestamp()
-FROM unnest($3::bigint[], $4::uuid[]) AS given (id, lease)
-WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.id AND d.lease = given.lease
+WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[]) AND d.lease = ANY ($4::uuid[])
 
 -- name: next_due
 -- In how many seconds there may be something to lease; NULL where only the log's next event can bring it. A window that is full takes
@@ -110,11 +110,9 @@ WHERE s.delivery = 'push' AND s.status = 'active' AND (
 
 -- name: ack
 -- Fenced by the lease: of who was too late, and another has it by now, nothing is deleted. `answers` is NULL where no attempt is kept.
-WITH given AS (
-    SELECT * FROM unnest($3::bigint[], $4::uuid[]) AS given (id, lease)
-), done AS (
-    DELETE FROM deliveries d USING given
-    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.id AND d.lease = given.lease
+WITH done AS (
+    DELETE FROM deliveries d
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[]) AND d.lease = ANY ($4::uuid[])
     RETURNING d.id, d.attempt, d.event_id, d.leased_at
 ), kept AS (
     INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer)
@@ -126,14 +124,12 @@ SELECT id FROM done
 -- name: refuse
 -- What was not wanted comes again after its delay, which is $5 or the subscription's, spread by a fifth to either side so that
 -- what failed together does not come back together.
-WITH given AS (
-    SELECT * FROM unnest($3::bigint[], $4::uuid[]) AS given (id, lease)
-), refused AS (
+WITH refused AS (
     UPDATE deliveries d
     SET lease = NULL, due_at = clock_timestamp() + make_interval(secs =>
         coalesce($5::double precision, s.delays[least(d.attempt, cardinality(s.delays))] * (0.8 + 0.4 * random())))
-    FROM given, subscriptions s
-    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.id AND d.lease = given.lease
+    FROM subscriptions s
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[]) AND d.lease = ANY ($4::uuid[])
       AND s.org_id = $1 AND s.id = $2
     RETURNING d.id, d.attempt, d.event_id, d.leased_at, d.attempt >= s.max_deliveries AS is_last
 ), kept AS (
@@ -145,8 +141,7 @@ SELECT id, is_last FROM refused
 
 -- name: extend
 UPDATE deliveries d SET due_at = clock_timestamp() + make_interval(secs => $5)
-FROM unnest($3::bigint[], $4::uuid[]) AS given (id, lease)
-WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.id AND d.lease = given.lease
+WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[]) AND d.lease = ANY ($4::uuid[])
 RETURNING d.id, d.due_at AS lease_until
 
 -- name: exhausted
@@ -163,12 +158,10 @@ WHERE EXISTS (SELECT FROM deliveries d WHERE d.org_id = s.org_id AND d.subscript
 
 -- name: bury
 -- $3 ids of deliveries, $4 as many new ids for the dead letters, $5 the reason.
-WITH given AS (
-    SELECT * FROM unnest($3::bigint[], $4::uuid[]) AS given (delivery, id)
-), gone AS (
-    DELETE FROM deliveries d USING given
-    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = given.delivery
-    RETURNING given.id, d.id AS delivery, d.position, d.event_id, d.subject, d.replay_id, d.attempt, d.lease, d.leased_at, d.due_at
+WITH gone AS (
+    DELETE FROM deliveries d
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[])
+    RETURNING ($4::uuid[])[array_position($3::bigint[], d.id)] AS id, d.id AS delivery, d.position, d.event_id, d.subject, d.replay_id, d.attempt, d.lease, d.leased_at, d.due_at
 ), expired AS (
     INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome)
     SELECT $1, $2, delivery, attempt, event_id, leased_at, due_at, 'expired' FROM gone WHERE lease IS NOT NULL

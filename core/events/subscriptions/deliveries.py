@@ -6,6 +6,7 @@ makes rows older.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,12 +37,14 @@ async def lease(db: Statements, org_id: UUID, id: UUID, most: int) -> tuple[list
     if held is None or held["status"] != "active":
         return [], []
     buried = await _bury_exhausted(db, org_id, id, held)
-    if held["has_replays"]:
-        await _fill_replays(db, org_id, id)
-    await _fill(db, org_id, id, held)
-    rules = (held["max_in_flight"], held["max_deliveries"], held["ack_seconds"], held["ordered"])
-    rows = await db.fetch(SQL["lease"], org_id, id, most, *rules)
-    leased = [_delivery(row) for row in rows]
+    if held["ordered"]:
+        if held["has_replays"]:
+            await _fill_replays(db, org_id, id)
+        await _fill(db, org_id, id, held)
+        rows = await _due(db, org_id, id, held, most)
+    else:
+        rows = await _taken(db, org_id, id, held, most)
+    leased = [_delivery(row) for row in sorted(rows, key=itemgetter("id"))]
     fits = _fitting(leased)
     if fits < len(leased):
         await db.execute(SQL["give_back"], org_id, id, *_split(each.hold for each in leased[fits:]))
@@ -125,6 +128,41 @@ async def _bury_exhausted(db: Statements, org_id: UUID, id: UUID, held: Any) -> 
     return await bury(db, org_id, id, [row["id"] for row in rows], "max_deliveries")
 
 
+async def _due(db: Statements, org_id: UUID, id: UUID, held: Any, most: int, *, only_live: bool = False) -> list[Any]:
+    """Lease what stands among the deliveries and is due."""
+    rules = (held["max_in_flight"], held["max_deliveries"], held["ack_seconds"], held["ordered"])
+    return await db.fetch(SQL["lease"], org_id, id, most, *rules, only_live)
+
+
+async def _taken(db: Statements, org_id: UUID, id: UUID, held: Any, most: int) -> list[Any]:
+    """Lease what came back, and then of the log itself; each time live events before replayed ones."""
+    rows = await _due(db, org_id, id, held, most, only_live=True) if held["has_due"] else []
+    if len(rows) < most:
+        rows += await _take(db, org_id, id, held, most - len(rows))
+    if held["has_due"] and len(rows) < most:
+        rows += await _due(db, org_id, id, held, most - len(rows))
+    if held["has_replays"] and len(rows) < most:
+        rows += await _take_replays(db, org_id, id, held, most - len(rows))
+    return rows
+
+
+async def _take(db: Statements, org_id: UUID, id: UUID, held: Any, most: int) -> list[Any]:
+    """Lease what the log has behind the cursor, until some is found, the window is full or the log at its end."""
+    cursor: int = held["cursor"]
+    for _ in range(LOOKS):
+        if cursor >= held["head"]:
+            break
+        patterns = (held["type_patterns"], held["subject_patterns"])
+        rules = (WINDOW, LOOK, most, held["max_in_flight"], held["ack_seconds"])
+        rows = await db.fetch(SQL["take"], org_id, id, cursor, *patterns, *rules)
+        if not rows:
+            break
+        if rows[0]["id"] is not None:
+            return rows
+        cursor = rows[0]["cursor"]
+    return []
+
+
 async def _fill(db: Statements, org_id: UUID, id: UUID, held: Any) -> None:
     """Make deliveries of what the log has behind the cursor, until some are found, the window is full or the log at its end."""
     cursor: int = held["cursor"]
@@ -149,27 +187,29 @@ async def _fill(db: Statements, org_id: UUID, id: UUID, held: Any) -> None:
 async def _fill_replays(db: Statements, org_id: UUID, id: UUID) -> None:
     """Make deliveries of each running replay's next events, as many as its pace allows."""
     for replay in await db.fetch(SQL["running_replays"], org_id, id):
-        pace = WINDOW if replay["rate"] is None else min(WINDOW, _paced(replay["rate"], replay["paced_seconds"]))
-        if pace < 1:
-            continue
-        await db.fetchrow(
-            SQL["fill_replay"],
-            org_id,
-            id,
-            replay["id"],
-            replay["cursor"],
-            replay["upto"],
-            replay["type_patterns"],
-            replay["subject_patterns"],
-            WINDOW,
-            LOOK,
-            pace,
-        )
+        if pace := _pace(replay):
+            await db.fetchrow(SQL["fill_replay"], org_id, id, *_part(replay), WINDOW, LOOK, pace)
 
 
-def _paced(rate: float, seconds: float) -> int:
-    """Return how many events of a pace a time has; what a float or a microsecond leaves out of a whole one is one too."""
-    return int(rate * seconds + 1e-5)
+async def _take_replays(db: Statements, org_id: UUID, id: UUID, held: Any, most: int) -> list[Any]:
+    """Lease each running replay's next events, as many as its pace allows."""
+    taken: list[Any] = []
+    for replay in await db.fetch(SQL["running_replays"], org_id, id):
+        pace, left = _pace(replay), most - len(taken)
+        if pace and left:
+            rules = (WINDOW, LOOK, pace, left, held["max_in_flight"], held["ack_seconds"])
+            rows = await db.fetch(SQL["take_replay"], org_id, id, *_part(replay), *rules)
+            taken += [row for row in rows if row["id"] is not None]
+    return taken
+
+
+def _pace(replay: Any) -> int:
+    """Return how many events are due; what a float or a microsecond leaves out of a whole one is one too."""
+    return WINDOW if replay["rate"] is None else min(WINDOW, int(replay["rate"] * replay["paced_seconds"] + 1e-5))
+
+
+def _part(replay: Any) -> tuple[Any, ...]:
+    return tuple(replay[name] for name in ("id", "cursor", "upto", "type_patterns", "subject_patterns"))
 
 
 def _fitting(leased: Sequence[Delivery]) -> int:

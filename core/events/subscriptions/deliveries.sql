@@ -5,11 +5,13 @@
 
 -- name: hold
 -- The row's lock makes one at a time of those who fill, lease, redrive or delete; not of those who acknowledge. Its version is
--- the newest also where it was waited for; `head` and `has_exhausted` may be a moment old, and are looked at again next time.
+-- the newest also where it was waited for; `head`, `has_due` and `has_exhausted` may be a moment old, and are looked at again next time.
 SELECT s.status, s.cursor, s.type_patterns, s.subject_patterns, s.ordered, s.max_in_flight, s.ack_seconds, s.max_deliveries, s.delays,
        h.position AS head,
        EXISTS (SELECT 1 FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id
                AND d.due_at <= clock_timestamp() AND d.attempt >= s.max_deliveries) AS has_exhausted,
+       EXISTS (SELECT 1 FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id
+               AND d.due_at <= clock_timestamp()) AS has_due,
        EXISTS (SELECT 1 FROM replays r WHERE r.org_id = s.org_id AND r.target_id = s.id AND r.status = 'running') AS has_replays
 FROM subscriptions s JOIN heads h ON h.org_id = s.org_id
 WHERE s.org_id = $1 AND s.id = $2
@@ -43,13 +45,57 @@ FROM bound, counted
 WHERE s.org_id = $1 AND s.id = $2 AND bound.room > 0 AND bound.upto > $3
 RETURNING s.cursor, counted.placed
 
+-- name: take
+-- `fill` and `lease` in one, where no order keeps anything back: what the log has behind the cursor $3 goes straight to who asked. $4 and
+-- $5 patterns, $6 most rows outstanding, $7 most positions looked at, $8 how many, $9 most in flight, $10 seconds. Where the cursor moved
+-- there is a row, of nulls where nothing matched.
+WITH held AS (
+    SELECT count(*) FILTER (WHERE d.replay_id IS NULL) AS live,
+           count(*) FILTER (WHERE d.lease IS NOT NULL AND d.due_at > clock_timestamp()) AS in_flight
+    FROM deliveries d WHERE d.org_id = $1 AND d.subscription_id = $2
+), bound AS (
+    SELECT least(h.position, $3::bigint + $7::bigint) AS upto,
+           least($8::bigint, $9::bigint - held.in_flight, $6::bigint - held.live) AS room
+    FROM heads h, held WHERE h.org_id = $1
+), matched AS (
+    SELECT e.position, e.event_id, e.subject
+    FROM events e
+    WHERE e.org_id = $1 AND e.position > $3 AND e.position <= (SELECT upto FROM bound)
+      AND e.type LIKE ANY ($4::text[]) AND ($5::text[] = '{}' OR e.subject LIKE ANY ($5::text[]))
+      AND e.subject <> 'subscriptions/' || $2::uuid
+    ORDER BY e.position
+    LIMIT greatest((SELECT room FROM bound), 0)
+), placed AS (
+    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, attempt, lease, leased_at, due_at)
+    SELECT $1::uuid, $2::uuid, position, event_id, subject, 1, gen_random_uuid(), clock_timestamp(),
+           clock_timestamp() + make_interval(secs => $10)
+    FROM matched ORDER BY position
+    RETURNING id, lease, attempt, due_at, position, event_id, subject
+), counted AS (
+    SELECT count(*) AS placed, max(position) AS last FROM matched
+), moved AS (
+    UPDATE subscriptions s
+    SET cursor = CASE WHEN counted.placed < bound.room THEN bound.upto ELSE counted.last END
+    FROM bound, counted
+    WHERE s.org_id = $1 AND s.id = $2 AND bound.room > 0 AND bound.upto > $3
+    RETURNING s.cursor
+)
+SELECT moved.cursor, taken.*
+FROM moved LEFT JOIN (
+    SELECT placed.id, placed.lease, placed.attempt, placed.due_at AS lease_until, placed.position, placed.event_id, placed.subject,
+           false AS replayed, e.type, e.time, e.envelope
+    FROM placed JOIN events e ON e.org_id = $1 AND e.position = placed.position
+) AS taken ON true
+ORDER BY taken.id
+
 -- name: lease
--- $3 how many, $4 most in flight, $5 most attempts, $6 seconds, $7 ordered. What was leased before and came back unanswered has expired; live
+-- $3 how many, $4 most in flight, $5 most attempts, $6 seconds, $7 ordered, $8 live events only. What was leased before and came back unanswered has expired; live
 -- events go before replayed ones. Ordered: of a subject only the oldest outstanding one, so that the next waits for its answer.
 WITH due AS (
     SELECT d.id, d.lease, d.attempt, d.leased_at, d.due_at, d.event_id
     FROM deliveries d
     WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.due_at <= clock_timestamp() AND d.attempt < $5
+      AND (NOT $8::boolean OR d.replay_id IS NULL)
       AND (NOT $7::boolean OR d.id IN (
           SELECT min(e.id) FROM deliveries e
           WHERE e.org_id = $1 AND e.subscription_id = $2 GROUP BY e.subject, e.replay_id))
@@ -210,3 +256,50 @@ SET cursor = next.cursor, placed = r.placed + next.placed, updated_at = clock_ti
 FROM next
 WHERE r.org_id = $1 AND r.id = $3
 RETURNING r.cursor, next.placed
+
+-- name: take_replay
+-- As `take`, from a replay's own cursor up to its end, and at most $10 rows, its pace; $11 how many, $12 most in flight, $13 seconds.
+WITH held AS (
+    SELECT count(*) FILTER (WHERE d.replay_id = $3) AS replayed,
+           count(*) FILTER (WHERE d.lease IS NOT NULL AND d.due_at > clock_timestamp()) AS in_flight
+    FROM deliveries d WHERE d.org_id = $1 AND d.subscription_id = $2
+), bound AS (
+    SELECT least($5::bigint, $4::bigint + $9::bigint) AS upto,
+           least($10::bigint, $11::bigint, $12::bigint - held.in_flight, $8::bigint - held.replayed) AS room
+    FROM held
+), matched AS (
+    SELECT e.position, e.event_id, e.subject
+    FROM events e
+    WHERE e.org_id = $1 AND e.position > $4 AND e.position <= (SELECT upto FROM bound)
+      AND e.type LIKE ANY ($6::text[]) AND ($7::text[] = '{}' OR e.subject LIKE ANY ($7::text[]))
+      AND e.subject <> 'subscriptions/' || $2::uuid
+    ORDER BY e.position
+    LIMIT greatest((SELECT room FROM bound), 0)
+), placed AS (
+    INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, replay_id, attempt, lease, leased_at, due_at)
+    SELECT $1::uuid, $2::uuid, position, event_id, subject, $3::uuid, 1, gen_random_uuid(), clock_timestamp(),
+           clock_timestamp() + make_interval(secs => $13)
+    FROM matched ORDER BY position
+    RETURNING id, lease, attempt, due_at, position, event_id, subject
+), counted AS (
+    SELECT count(*) AS placed, max(position) AS last FROM matched
+), next AS (
+    SELECT counted.placed, CASE WHEN counted.placed < bound.room THEN bound.upto ELSE counted.last END AS cursor
+    FROM bound, counted WHERE bound.room > 0
+), moved AS (
+    UPDATE replays r
+    SET cursor = next.cursor, placed = r.placed + next.placed, updated_at = clock_timestamp(),
+        paced_at = greatest(r.paced_at, clock_timestamp() - make_interval(secs => greatest(1, coalesce(1 / r.rate, 0))))
+            + make_interval(secs => coalesce(next.placed / r.rate, 0)),
+        status = CASE WHEN next.cursor >= r.upto THEN 'done' ELSE r.status END
+    FROM next
+    WHERE r.org_id = $1 AND r.id = $3
+    RETURNING r.cursor
+)
+SELECT moved.cursor, taken.*
+FROM moved LEFT JOIN (
+    SELECT placed.id, placed.lease, placed.attempt, placed.due_at AS lease_until, placed.position, placed.event_id, placed.subject,
+           true AS replayed, e.type, e.time, e.envelope
+    FROM placed JOIN events e ON e.org_id = $1 AND e.position = placed.position
+) AS taken ON true
+ORDER BY taken.id

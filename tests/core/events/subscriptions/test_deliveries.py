@@ -75,6 +75,18 @@ async def test_window_of_outstanding_deliveries_is_bounded(trial: Trial):
     assert positions(more) == list(range(WINDOW + 1, WINDOW + 101))
 
 
+async def test_what_came_back_goes_before_what_is_new_and_is_filled_up_with_it(trial: Trial):
+    """One lease holds both; each event once, and nothing of the log is passed by."""
+    await trial.append(*["agents/a"] * 6)
+    subscription = await trial.subscribe(0)
+    first = await trial.consumer.lease(trial.org_id, subscription.id, 3)
+    refused = await trial.consumer.refuse(trial.org_id, subscription.id, [first[1].hold], Answer(), delay_seconds=0)
+    assert refused == {first[1].hold.delivery}
+    more = await trial.consumer.lease(trial.org_id, subscription.id, 3)
+    assert [(each.position, each.attempt) for each in more] == [(2, 2), (4, 1), (5, 1)]
+    assert positions(await trial.consumer.lease(trial.org_id, subscription.id, 3)) == [6]
+
+
 async def test_no_more_are_in_flight_than_allowed(trial: Trial):
     """`max_in_flight` is of all consumers together; an answer makes room."""
     await trial.append(*["agents/a"] * 10)

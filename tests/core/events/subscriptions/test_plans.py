@@ -65,7 +65,8 @@ async def test_lease_fill_and_ack_read_by_index(crowded: Trial, ordered: bool):
             (sql["hold"], key, 60),
             (sql["next_due"], (*key, WINDOW), 60),
             (sql["fill"], (*key, LENGTH - 500, ["%"], [], 2 * WINDOW, 100), 4_000),
-            (sql["lease"], (*key, 10, 100, 20, 30.0, ordered), 1_000),
+            (sql["lease"], (*key, 10, 100, 20, 30.0, ordered, False), 1_000),
+            (sql["take"], (*key, LENGTH - 500, ["%"], [], 2 * WINDOW, 100, 100, 1_000, 30.0), 4_000),
             (sql["ack"], (*key, [leased.hold.delivery], [leased.hold.lease], False, None, None), 60),
             (sql["extend"], (*key, [leased.hold.delivery], [leased.hold.lease], 60.0), 60),
         ]

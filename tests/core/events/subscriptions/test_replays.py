@@ -6,7 +6,7 @@ from core.clock import SystemClock
 from core.errors import HubError
 from core.events.subscriptions import replays
 from core.events.subscriptions.replays import MOST_AT_ONCE, NewReplay, Replay
-from core.events.subscriptions.subscription import WINDOW, Delivery, Subscription
+from core.events.subscriptions.subscription import WINDOW, Answer, Delivery, Subscription
 from core.ids import new_id
 from tests.core.events.subscriptions.trial import Trial
 
@@ -59,6 +59,18 @@ async def test_replay_is_marked_and_live_events_go_first(trial: Trial):
     now, outstanding = await found(trial, replay)
     assert (now.status, now.cursor, now.placed, outstanding) == ("done", 3, 2, 0)
     assert await taken(trial, subscription) == []
+
+
+async def test_replayed_event_that_came_back_waits_for_live_ones_too(trial: Trial):
+    """It goes before what its replay has not handed out yet."""
+    await trial.append("agents/a", "agents/b")
+    subscription = await trial.subscribe(None)
+    await begin(trial, subscription, after=0)
+    (held,) = await trial.consumer.lease(trial.org_id, subscription.id, 1)
+    await trial.consumer.refuse(trial.org_id, subscription.id, [held.hold], Answer(), delay_seconds=0)
+    await trial.append("agents/c")
+    again = [await taken(trial, subscription, 1) for _ in range(3)]
+    assert [(each.position, each.replayed) for batch in again for each in batch] == [(3, False), (1, True), (2, True)]
 
 
 async def test_replay_into_another_subscription_has_the_filter_of_its_source(trial: Trial):
@@ -132,7 +144,7 @@ async def test_paused_replay_places_nothing_and_goes_on_where_it_was(trial: Tria
 async def test_cancelled_replay_withdraws_what_nobody_has_and_stays_cancelled(trial: Trial):
     """Who has one may still acknowledge it."""
     await trial.append("agents/a", "agents/b")
-    subscription = await trial.subscribe(None, max_in_flight=1)
+    subscription = await trial.subscribe(None, max_in_flight=1, ordered=True)
     replay = await begin(trial, subscription, after=0)
     (held,) = await trial.consumer.lease(trial.org_id, subscription.id, 10)
     other = await begin(trial, subscription, rate=0.001)

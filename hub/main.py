@@ -39,6 +39,7 @@ from handlers.knowledge.operations import Knowledge
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.twins.operations import Twins
 from hub.background import Background
+from hub.consumers import consumers_of
 from hub.credentials import credentials_of
 from hub.engines import Addresses, engines_of
 from hub.entrance import add_rules, health_of, tls_of
@@ -191,8 +192,7 @@ class Hub:
         operations = registry([*(each for part in parts for each in part.operations()), *subscriptions, *webhooks])
         limits = await self._begin_limiting(addresses.redis_url, redis)
         runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
-        authenticator = credentials.authenticator
-        rest = self._rest(runner, operations, authenticator)
+        rest = self._rest(runner, operations, credentials.authenticator)
 
         def render(request: web.Request, error: HubError) -> web.Response:
             return rest.error_response(error, request)
@@ -202,10 +202,11 @@ class Hub:
             log=log,
             fanout=fanout,
             live=live,
-            authenticator=authenticator,
+            authenticator=credentials.authenticator,
             tickets=credentials.tickets,
             seats=credentials.seats,
             operations=Operations(runner, operations),
+            consumers=consumers_of(database, feeds, fanout.counts, clock, pokes.poke),
             clock=clock,
             render=render,
             public_url=settings.public_url,
@@ -215,7 +216,7 @@ class Hub:
         )
         counted = (fanout.counts, self._relay, database, trail, limits.counts, self._pauses, self._siblings)
         metrics = self._insight.metrics(*counted, self._jobs, self._webhooks.pusher)
-        insight = self._insight.door(metrics, authenticator, trail, render, rest.request_id_of)
+        insight = self._insight.door(metrics, credentials.authenticator, trail, render, rest.request_id_of)
         key_set = KeySetDoor(credentials.keys.key_set, render)
         app = self._application(key_set, insight, health_of(database, redis, feeds, clock), rest)
         add_rules(app, settings, render)

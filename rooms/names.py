@@ -6,6 +6,7 @@
     sessions:<uuid>
     chat:<name>       what people say to each other,
     users:<subject>   and what is for one person
+    subscriptions:<uuid>    a durable subscription, of which each member gets its share (docs/subscriptions.md)
 
 A channel has one name: the id stands in it as REST answers it, in lower case with hyphens.
 """
@@ -21,6 +22,8 @@ from rooms.live_rules import LIVE, LiveRules
 
 # Each is a kind of resource, whose changes are in the log; joining takes the resource's read scope.
 LOG_NAMESPACES = frozenset({"agents", "knowledge", "twins"})
+# Its members consume: nothing is fanned out to them.
+CONSUMED = "subscriptions"
 _NAME = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 # As of `sub` in a token.
 _LONGEST_SUBJECT = 255
@@ -44,11 +47,11 @@ def parse_channel(name: str) -> Channel:
     """Take a name apart. Raises HubError CHANNEL_NOT_FOUND where no channel has it."""
     namespace, colon, rest = name.partition(":")
     rules = LIVE.get(namespace)
-    if rules is None and namespace not in LOG_NAMESPACES:
+    if rules is None and namespace not in LOG_NAMESPACES and namespace != CONSUMED:
         raise HubError("CHANNEL_NOT_FOUND")
     if rules is not None and rules.names != "id":
         return _named(name, rules, rest)
-    if not colon and rules is None:
+    if not colon and namespace in LOG_NAMESPACES:
         return Channel(name, namespace, None)
     resource_id = parse_id(rest)
     # Other spellings of the id would be a second name: its events would carry a channel that the client never asked for.
@@ -62,11 +65,14 @@ def may_join(caller: Caller, channel: Channel) -> None:
 
     Raises HubError INSUFFICIENT_SCOPE without the read scope, and FORBIDDEN where the caller is restricted to other resources:
     such a caller may join the channels of its resources, never a channel that holds all of a kind, nor a chat. A person's
-    room is for that person alone.
+    room is for that person alone. A subscription is of the whole organisation, and who consumes it does what a pull does.
     """
     if channel.namespace == "users":
         if channel.name != own_room(caller):
             raise HubError("FORBIDDEN", "The room of a person is for that person alone")
+        return
+    if channel.namespace == CONSUMED:
+        _may_consume(caller)
         return
     rules = channel.live
     _check_scope(caller, f"read:{channel.namespace}" if rules is None else rules.read_scope)
@@ -80,6 +86,11 @@ def may_publish(caller: Caller, channel: Channel) -> None:
         raise HubError("FORBIDDEN", f"Only the hub itself publishes into channels of {channel.namespace}")
     _check_scope(caller, rules.publish_scope)
     _check_resource(caller, channel, "publish into")
+
+
+def is_consumed(channel: str) -> bool:
+    """Tell whether this names a durable subscription."""
+    return channel.startswith(f"{CONSUMED}:")
 
 
 def own_room(caller: Caller) -> str:
@@ -101,6 +112,13 @@ def _named(name: str, rules: LiveRules, rest: str) -> Channel:
 def _check_scope(caller: Caller, scope: str | None) -> None:
     if scope is not None and not caller.has(scope):
         raise HubError("INSUFFICIENT_SCOPE", f"The credential lacks the scope {scope}")
+
+
+def _may_consume(caller: Caller) -> None:
+    if caller.resource_ids is not None:
+        raise HubError("FORBIDDEN", "A credential for some resources only has no subscriptions")
+    for scope in ("write:subscriptions", "read:events"):
+        _check_scope(caller, scope)
 
 
 def _check_resource(caller: Caller, channel: Channel, verb: str) -> None:

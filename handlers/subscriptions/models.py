@@ -99,7 +99,7 @@ class NewSubscription(Body):
     )
 
     name: Name
-    delivery: Literal["pull"] = "pull"
+    delivery: Literal["pull", "socket"] = "pull"
     types: Types = Field(default_factory=lambda: ["*"])
     subjects: Subjects = Field(default_factory=list[str])
     start: Start = "now"

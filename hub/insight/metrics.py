@@ -145,6 +145,7 @@ class _Node(Collector):
         )
         yield _gauge("hub_nodes", "Nodes that live, as this one saw last.", {(): len(self._sources.nodes.living)})
         yield from self._streams()
+        yield from self._consumers()
         yield from self._feeds()
         yield from self._writes()
         yield from self._limits()
@@ -191,6 +192,20 @@ class _Node(Collector):
         )
         yield _counter(
             "hub_resets", "Channels told that events are missing, by reason.", _by_one(counts.resets), "reason"
+        )
+
+    def _consumers(self) -> Iterable[Metric]:
+        counts = self._sources.streams
+        yield _gauge(
+            "hub_consumers", "Channels of streams that consume a durable subscription.", {(): counts.consumers}
+        )
+        yield _counter(
+            "hub_consumed", "Deliveries to them, by what became of them.", _by_one(counts.consumed), "outcome"
+        )
+        yield _counter(
+            "hub_consumers_restarts",
+            "Times that what serves them died, and was started again.",
+            {(): counts.consuming_restarts},
         )
 
     def _feeds(self) -> Iterable[Metric]:

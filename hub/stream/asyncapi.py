@@ -21,11 +21,14 @@ REPLIES: Mapping[str, str] = {
     "publish": "result",
     "history": "result",
     "call": "result",
+    "ack": "result",
+    "nack": "result",
+    "extend": "result",
     "authenticate": "welcome",
     "ping": "pong",
 }
 # What the hub sends without being asked.
-UNASKED = ("welcome", "event", "reset", "position", "unsubscribed", "token_expiring", "disconnect")
+UNASKED = ("welcome", "event", "reset", "position", "subscription", "unsubscribed", "token_expiring", "disconnect")
 
 
 def document() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from core.errors import HubError
+from core.events.subscriptions.subscription import Hold
 from hub.stream.codes import CloseCode
 from hub.stream.frames import FrameId
 
@@ -15,7 +16,8 @@ from hub.stream.frames import FrameId
 class Wanted:
     """A channel that the client may have, and after which place it wants to go on: at most one of the three is there.
 
-    `offset` (of `epoch`), the moment `since`, or the event `after_event`; without any, the present.
+    `offset` (of `epoch`), the moment `since`, or the event `after_event`; without any, the present. Of a durable subscription,
+    which knows the place itself, `max_in_flight` is how many deliveries the client takes before it answers.
     """
 
     channel: str
@@ -23,6 +25,7 @@ class Wanted:
     epoch: str | None = None
     since: datetime | None = None
     after_event: UUID | None = None
+    max_in_flight: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,36 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """Answer deliveries of a durable subscription; each appears once."""
+
+    id: FrameId
+    channel: str
+    holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ack(Settle):
+    """They are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nack(Settle):
+    """They come again, after `delay_seconds` or the subscription's delay; as a dead letter, not at all."""
+
+    delay_seconds: float | None
+    reason: str | None
+    dead_letter: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Extend(Settle):
+    """They take longer: until `seconds` from now."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Authenticate:
     """Take this credential for the connection."""
 
@@ -111,4 +144,6 @@ class Violation:
     refusal: Refusal | None = None
 
 
-Command = Subscribe | Unsubscribe | Publish | History | Call | Authenticate | Ping | Refusal | Violation
+# What is done for a caller.
+Asked = Subscribe | Publish | History | Call | Settle
+Command = Asked | Unsubscribe | Authenticate | Ping | Refusal | Violation

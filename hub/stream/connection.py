@@ -28,6 +28,7 @@ from hub.stream.codes import (
     CloseCode,
 )
 from hub.stream.commands import (
+    Asked,
     Authenticate,
     Call,
     Command,
@@ -35,6 +36,7 @@ from hub.stream.commands import (
     Ping,
     Publish,
     Refusal,
+    Settle,
     Subscribe,
     Unsubscribe,
     Violation,
@@ -179,10 +181,9 @@ class Connection:
             return
         self.ending = code
         self._parts.sources.counts.closed[code.code] += 1
-        now = self.now
-        self._deadline = now + self._parts.settings.close_within
+        self._deadline = self.now + self._parts.settings.close_within
         self._leave()
-        self._look_again(now)
+        self._look_again(self.now)
         self.outbound.shut(frame_close(code))
         structlog.get_logger().info("stream_closed", connection=self.id, code=code.code, reason=code.reason)
 
@@ -263,7 +264,7 @@ class Connection:
 
     def _do(self, command: Command) -> Coroutine[Any, Any, None] | None:
         match command:
-            case Subscribe() | Publish() | History() | Call():
+            case Subscribe() | Publish() | History() | Call() | Settle():
                 if self.caller is not None:  # the protocol takes none of them before
                     return self._do_for(self.caller, command)
             case Unsubscribe(id=frame_id, channels=channels):
@@ -281,9 +282,7 @@ class Connection:
                 self.end(code)
         return None
 
-    def _do_for(
-        self, caller: Caller, command: Subscribe | Publish | History | Call
-    ) -> Coroutine[Any, Any, None] | None:
+    def _do_for(self, caller: Caller, command: Asked) -> Coroutine[Any, Any, None] | None:
         match command:
             case Subscribe():
                 self._subscriptions.subscribe(caller.org_id, command)
@@ -291,6 +290,8 @@ class Connection:
                 self._call(caller, command)
             case Publish() | History():
                 return self._do_live(caller, command)
+            case Settle():
+                return self._subscriptions.settle(caller.org_id, command)
         return None
 
     def _call(self, caller: Caller, command: Call) -> None:
@@ -351,12 +352,11 @@ class Connection:
             return
         pulse = self.heartbeat.look(now, self.outbound.unread_bytes if now >= self.heartbeat.next else 0)
         is_ping = pulse is Pulse.PING
-        early = POSITION_EARLY_SECONDS if is_ping else 0.0
         if pulse is Pulse.DEAD:
             self._parts.sources.counts.silent += 1
             self.outbound.abort()
             return
-        if now >= self._position_at - early:
+        if now >= self._position_at - (POSITION_EARLY_SECONDS if is_ping else 0.0):
             self._position_at = now + self._parts.settings.position_every
             bookmark = self._subscriptions.bookmark()
             if bookmark is not None:

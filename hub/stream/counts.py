@@ -9,7 +9,9 @@ class StreamCounts:
     """`deliveries` are event frames written by the fan-out; `frames_out` and `bytes_out` count everything that was written.
 
     `closed` is by close code of the hub, 0 where the client was first; `recoveries` of channels that had missed something, by where
-    from: `ring`, `log` (PostgreSQL), `room`. `silent` are clients that were given up.
+    from: `ring`, `log` (PostgreSQL), `room`. `silent` are clients that were given up. `consumers` are those who take part in a
+    durable subscription now; `consumed` counts its deliveries: `delivered`, and then `acked`, `nacked`, `expired`, or `returned`
+    since the consumer left.
     """
 
     opened: int = 0
@@ -26,6 +28,10 @@ class StreamCounts:
     closed: Counter[int] = field(default_factory=Counter[int])
     recoveries: Counter[str] = field(default_factory=Counter[str])
     resets: Counter[str] = field(default_factory=Counter[str])
+    consumers: int = 0
+    consumed: Counter[str] = field(default_factory=Counter[str])
+    # Tasks of durable subscriptions that have died, and were started again.
+    consuming_restarts: int = 0
 
     def wrote(self, size: int, frames: int = 1) -> None:
         """Count what was written to one client."""

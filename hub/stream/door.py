@@ -23,6 +23,7 @@ from core.events.log import LogReader
 from core.ids import new_id
 from hub.stream.calls import Operations
 from hub.stream.connection import Connection
+from hub.stream.consumers import Consumers
 from hub.stream.counts import StreamCounts
 from hub.stream.deflated_wire import DeflatedWire
 from hub.stream.drain import send_away
@@ -72,6 +73,7 @@ class StreamDoor:
         tickets: Tickets,
         seats: Seats,
         operations: Operations,
+        consumers: Consumers,
         clock: Clock,
         render: Render,
         public_url: str | None = None,
@@ -80,7 +82,7 @@ class StreamDoor:
         returns_per_second: int = RETURNS_PER_SECOND,
     ) -> None:
         self._returns_per_second = returns_per_second
-        self._sources = Sources(feeds, SharedLog(log, clock), log, fanout, clock, live)
+        self._sources = Sources(feeds, SharedLog(log, clock), log, fanout, clock, live, consumers)
         # The first is what a client gets that names none, or only unknown ones.
         self._json = JsonWire()
         self._wires: Mapping[str, Wire] = {wire.subprotocol: wire for wire in (self._json, MsgpackWire())}
@@ -174,6 +176,7 @@ class StreamDoor:
         `deadline` is in monotonic seconds of the hub's clock.
         """
         self._is_shut = True
+        self._sources.consumers.stop_leasing()
         await send_away(self.sockets, rate=self._returns_per_second, clock=self._clock, deadline=deadline)
         gone = asyncio.ensure_future(self._is_empty.wait())
         try:
@@ -187,6 +190,7 @@ class StreamDoor:
         for connection in tuple(self._connections):
             connection.outbound.abort()
         await self._is_empty.wait()
+        await self._sources.consumers.close()
         await self._sources.log.close()
 
     async def _admit(self, request: web.Request) -> Caller | None:

@@ -7,11 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from core.errors import Detail, HubError
+from core.events.subscriptions.subscription import Hold
 from core.ids import parse_id
 from hub.stream.commands import Wanted
 from rooms.live_rules import rules_of
+from rooms.names import is_consumed
 
 MAX_OFFSET = 2**63 - 1
+# Deliveries of a durable subscription that one connection has unanswered.
+MOST_IN_FLIGHT = 1_000
 _MAX_OFFSET_DIGITS = 19
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -72,6 +76,8 @@ def after_event_of(item: Mapping[str, Any]) -> UUID | None:
 
 def wanted_of(channel: str, item: Mapping[str, Any]) -> Wanted:
     """Return what an item of a subscribe frame asks for; raises HubError for what it cannot be."""
+    if is_consumed(channel):
+        return _consumed_of(channel, item)
     wanted = Wanted(channel, offset_of(item), epoch_of(item), since_of(item), after_event_of(item))
     places = {"offset": wanted.offset, "since": wanted.since, "after_event": wanted.after_event}
     named = [name for name, value in places.items() if value is not None]
@@ -82,6 +88,42 @@ def wanted_of(channel: str, item: Mapping[str, Any]) -> Wanted:
             named[0], "INVALID_FORMAT", "Only channels of the log know times and events; a live room knows offsets"
         )
     return wanted
+
+
+def holds_of(frame: Mapping[str, Any], most: int) -> tuple[Hold, ...]:
+    """Return what `deliveries` names, each once."""
+    items = frame.get("deliveries")
+    if items is None:
+        raise invalid("deliveries", "MISSING_REQUIRED_FIELD", "A list of deliveries is needed")
+    if not isinstance(items, list) or not 0 < len(items) <= most:
+        raise invalid("deliveries", "INVALID_FORMAT", f"It is a list of 1 to {most} deliveries")
+    holds: dict[Hold, None] = {}
+    for index, item in enumerate(items):
+        hold = Hold.parse(item) if isinstance(item, str) else None
+        if hold is None:
+            raise invalid(f"deliveries[{index}]", "INVALID_FORMAT", "A delivery is named as its event frame names it")
+        holds[hold] = None
+    return tuple(holds)
+
+
+def seconds_of(frame: Mapping[str, Any], field: str, least: float, most: float) -> float | None:
+    """Return a number of seconds, None where there is none."""
+    value = frame.get(field)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise invalid(field, "INVALID_FORMAT", "It is a number of seconds")
+    if not least <= value <= most:
+        raise invalid(field, "VALUE_OUT_OF_RANGE", f"It is from {least:g} to {most:g}")
+    return float(value)
+
+
+def flag_of(frame: Mapping[str, Any], field: str) -> bool:
+    """Return true or false; false where it is missing."""
+    value = frame.get(field)
+    if value is None or isinstance(value, bool):
+        return value is True
+    raise invalid(field, "INVALID_FORMAT", "It is true or false")
 
 
 def input_of(frame: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,6 +142,18 @@ def text_of(frame: Mapping[str, Any], field: str, most: int) -> str | None:
     if value is None or (isinstance(value, str) and 0 < len(value) <= most):
         return value
     raise invalid(field, "INVALID_FORMAT", f"It is a string of 1 to {most} characters")
+
+
+def _consumed_of(channel: str, item: Mapping[str, Any]) -> Wanted:
+    named = [name for name in ("offset", "since", "after_event") if item.get(name) is not None]
+    if named:
+        raise invalid(named[0], "INVALID_FORMAT", "A durable subscription itself keeps the place where it goes on")
+    most = item.get("max_in_flight")
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int)):
+        raise invalid("max_in_flight", "INVALID_FORMAT", "It is an integer")
+    if most is not None and not 1 <= most <= MOST_IN_FLIGHT:
+        raise invalid("max_in_flight", "VALUE_OUT_OF_RANGE", f"It is from 1 to {MOST_IN_FLIGHT}")
+    return Wanted(channel, max_in_flight=most)
 
 
 def invalid(field: str, code: str, message: str) -> HubError:

@@ -134,6 +134,11 @@ class Outbound:
         """Whether the client does not take what is there for it: `is_stuck` must be asked within `max_age`."""
         return self._is_paused and not self._is_shut
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether what is written goes out at once."""
+        return not (self._is_paused or self._queue or self._is_shut or self._transport.is_closing())
+
     def write(self, data: bytes) -> bool:
         """Send `data` (one or more whole frames) or queue it; return False when more waited than may wait.
 

@@ -1,6 +1,7 @@
 """What a client's message asks for. No I/O, no clock: messages in, a command out; nothing raises.
 
-    Protocol.receive -> Subscribe | Unsubscribe | Publish | History | Call | Authenticate | Ping | Refusal | Violation
+    Protocol.receive -> Subscribe | Unsubscribe | Publish | History | Call | Ack | Nack | Extend | Authenticate | Ping
+                        | Refusal | Violation
 
 A Refusal is answered with an error frame and the connection lives; a Violation ends it with a close code. Wire form:
 docs/protocol.md.
@@ -15,10 +16,13 @@ import orjson
 from core.errors import HubError
 from hub.stream.codes import AUTHENTICATION_FAILED, PROTOCOL_ABUSE, TOO_BIG
 from hub.stream.commands import (
+    Ack,
     Authenticate,
     Call,
     Command,
+    Extend,
     History,
+    Nack,
     Ping,
     Publish,
     Refusal,
@@ -29,7 +33,19 @@ from hub.stream.commands import (
     Wanted,
 )
 from hub.stream.frames import FrameId
-from hub.stream.members import epoch_of, input_of, invalid, name_of, offset_of, shown, text_of, wanted_of
+from hub.stream.members import (
+    epoch_of,
+    flag_of,
+    holds_of,
+    input_of,
+    invalid,
+    name_of,
+    offset_of,
+    seconds_of,
+    shown,
+    text_of,
+    wanted_of,
+)
 from hub.stream.wires import Wire
 
 
@@ -47,6 +63,10 @@ class Limits:
     operation_characters: int = 64
     key_characters: int = 255
     calls: int = 16
+    deliveries: int = 1_000
+    delay_seconds: float = 24 * 3600.0
+    extension_seconds: float = 12 * 3600.0
+    reason_characters: int = 4096
     token_characters: int = 16 * 1024
     bad_frames_in_a_row: int = 100
     authentications: int = 3
@@ -204,6 +224,21 @@ class Protocol:
         key = text_of(frame, "idempotency_key", self.limits.key_characters)
         return Call(frame_id, operation, input_of(frame), key)
 
+    def _ack(self, frame_id: FrameId, frame: Mapping[str, Any]) -> Command:
+        return Ack(frame_id, self._channel(frame), holds_of(frame, self.limits.deliveries))
+
+    def _nack(self, frame_id: FrameId, frame: Mapping[str, Any]) -> Command:
+        delay = seconds_of(frame, "delay_seconds", 0.0, self.limits.delay_seconds)
+        reason = text_of(frame, "reason", self.limits.reason_characters)
+        named = self._channel(frame), holds_of(frame, self.limits.deliveries)
+        return Nack(frame_id, *named, delay, reason, flag_of(frame, "dead_letter"))
+
+    def _extend(self, frame_id: FrameId, frame: Mapping[str, Any]) -> Command:
+        seconds = seconds_of(frame, "seconds", 1.0, self.limits.extension_seconds)
+        if seconds is None:
+            raise invalid("seconds", "MISSING_REQUIRED_FIELD", "A number of seconds is needed")
+        return Extend(frame_id, self._channel(frame), holds_of(frame, self.limits.deliveries), seconds)
+
     def _authenticate(self, frame_id: FrameId, frame: Mapping[str, Any]) -> Command:
         token = frame.get("token")
         if token is None:
@@ -223,6 +258,9 @@ class Protocol:
         "publish": _publish,
         "history": _history,
         "call": _call,
+        "ack": _ack,
+        "nack": _nack,
+        "extend": _extend,
         "authenticate": _authenticate,
         "ping": _ping,
     }

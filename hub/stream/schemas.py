@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import CATALOGUE
 from hub.stream.codes import OF_THE_STREAM
-from hub.stream.members import MAX_OFFSET
+from hub.stream.members import MAX_OFFSET, MOST_IN_FLIGHT
 from hub.stream.protocol import Limits
 from rooms.live_rules import LIVE
 
@@ -49,7 +49,9 @@ def _list(items: Schema, **bounds: int) -> Schema:
 _STRING: Schema = {"type": "string"}
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _MILLISECONDS: Schema = {"type": "integer", "minimum": 0}
-_RESULT_OF_ANY: Schema = {"description": "What the operation answers by REST, or what publish or history say"}
+_RESULT_OF_ANY: Schema = {
+    "description": "What the operation answers by REST, or what publish, history, ack, nack or extend say"
+}
 
 DEFS: Mapping[str, Schema] = {
     "id": {
@@ -93,7 +95,14 @@ DEFS: Mapping[str, Schema] = {
         "description": "A channel, and where to go on: without a place, from the present",
         "anyOf": [
             _ref("channel"),
-            _object({"channel": _ref("channel")}, {"offset": {"type": "null"}, "epoch": _or_null(_STRING)}),
+            _object(
+                {"channel": _ref("channel")},
+                {
+                    "offset": {"type": "null"},
+                    "epoch": _or_null(_STRING),
+                    "max_in_flight": {"type": "integer", "minimum": 1, "maximum": MOST_IN_FLIGHT},
+                },
+            ),
             _object({"channel": _ref("channel"), "offset": _ref("given_offset")}, {"epoch": _or_null(_STRING)}),
             _object({"channel": _ref("channel"), "since": _TIME}),
             _object({"channel": _ref("channel"), "after_event": {"type": "string", "format": "uuid"}}),
@@ -110,13 +119,35 @@ DEFS: Mapping[str, Schema] = {
                     "recovered": {"type": "boolean"},
                 }
             ),
+            _object(
+                {
+                    "channel": _ref("channel"),
+                    "status": _ref("subscription_status"),
+                    "max_in_flight": {"type": "integer", "minimum": 1},
+                },
+                text="A durable subscription, which the connection consumes now",
+            ),
             _object({"channel": _ref("channel"), "error": _ref("error")}),
         ],
+    },
+    "subscription_status": {
+        "enum": ["active", "paused", "disabled"],
+        "description": "Only an active one hands out events",
+    },
+    "delivery": {
+        "type": "string",
+        "pattern": "^[0-9]{1,18}[.][0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        "description": "One attempt to deliver an event of a durable subscription, the ack_id of REST",
     },
 }
 
 _ID = {"id": _or_null(_ref("id"))}
 _REPLY = {"id": _ref("id")}
+_SETTLED = {
+    "channel": _ref("channel"),
+    "deliveries": _list(_ref("delivery"), minItems=1, maxItems=_LIMITS.deliveries),
+}
+_LOST = "Answered by result with done and lost; without an id only where one is lost"
 
 CLIENT: Mapping[str, Schema] = {
     "subscribe": _frame(
@@ -164,6 +195,24 @@ CLIENT: Mapping[str, Schema] = {
             "idempotency_key": _or_null({"type": "string", "minLength": 1, "maxLength": _LIMITS.key_characters}),
         },
     ),
+    "ack": _frame("ack", f"Deliveries are done. {_LOST}", _SETTLED, _ID),
+    "nack": _frame(
+        "nack",
+        f"Deliveries come again later, or never. {_LOST}",
+        _SETTLED,
+        {
+            **_ID,
+            "delay_seconds": _or_null({"type": "number", "minimum": 0, "maximum": _LIMITS.delay_seconds}),
+            "reason": _or_null({"type": "string", "minLength": 1, "maxLength": _LIMITS.reason_characters}),
+            "dead_letter": _or_null({"type": "boolean"}),
+        },
+    ),
+    "extend": _frame(
+        "extend",
+        f"Deliveries take longer: their leases end seconds from now. {_LOST}",
+        {**_SETTLED, "seconds": {"type": "number", "minimum": 1, "maximum": _LIMITS.extension_seconds}},
+        _ID,
+    ),
     "authenticate": _frame(
         "authenticate",
         "Take a credential, or renew it. Answered by welcome",
@@ -191,19 +240,31 @@ SERVER: Mapping[str, Schema] = {
     "subscribed": _frame("subscribed", "Answers subscribe", {"channels": _list(_ref("joined"))}, _REPLY),
     "unsubscribed": _frame(
         "unsubscribed",
-        "Answers unsubscribe; with error: the credential lost the channel",
+        "Answers unsubscribe; with error: the credential lost the channel, or the durable subscription is gone",
         {"channels": _list(_ref("channel"))},
         {**_REPLY, "error": _ref("error")},
     ),
     "event": _frame(
         "event",
-        "An event of a channel; epoch stands in those of the connection's own room",
+        "An event of a channel; epoch stands in those of the connection's own room, delivery, attempt and lease_until "
+        "(and replayed, of a replay) in those of durable subscriptions, which are to be answered",
         {"channel": _ref("channel"), "offset": _ref("offset"), "event": _ref("event")},
-        {"epoch": _ref("epoch")},
+        {
+            "epoch": _ref("epoch"),
+            "delivery": _ref("delivery"),
+            "attempt": {"type": "integer", "minimum": 1},
+            "lease_until": _TIME,
+            "replayed": {"const": True},
+        },
+    ),
+    "subscription": _frame(
+        "subscription",
+        "A durable subscription that the connection consumes was paused, disabled or resumed",
+        {"channel": _ref("channel"), "status": _ref("subscription_status"), "reason": _or_null(_STRING)},
     ),
     "result": _frame(
         "result",
-        "Answers call, publish, history",
+        "Answers call, publish, history, ack, nack, extend",
         {"result": _RESULT_OF_ANY},
         {**_REPLY, "event_id": _STRING, "replayed": {"const": True}},
     ),

@@ -12,16 +12,18 @@ from core.errors import HubError
 from core.events.event import Entry
 from hub.stream.codes import CloseCode
 from hub.stream.commands import Wanted
+from hub.stream.consumers import Consumers
 from hub.stream.counts import StreamCounts
 from hub.stream.fanout import Fanout
-from hub.stream.outbound import Outbound
-from hub.stream.room import Member
+from hub.stream.taker import Owner as TakingOwner
+from hub.stream.taker import Taker
 from hub.stream.wires import Wire
 from rooms.feed import Feeds
 from rooms.live import LiveRooms
 from rooms.live_feed import LiveFeed
 from rooms.live_recovery import Place
 from rooms.live_rules import rules_of
+from rooms.names import is_consumed
 from rooms.pages import SharedLog
 from rooms.recovery import Start
 
@@ -51,6 +53,7 @@ class Sources:
     fanout: Fanout
     clock: Clock
     live: LiveRooms
+    consumers: Consumers
 
     @property
     def counts(self) -> StreamCounts:
@@ -58,13 +61,8 @@ class Sources:
         return self.fanout.counts
 
 
-class Owner(Member, Protocol):
+class Owner(TakingOwner, Protocol):
     """The connection."""
-
-    @property
-    def outbound(self) -> Outbound:
-        """Where its frames go."""
-        ...
 
     def end(self, code: CloseCode) -> None:
         """End the connection with `code`."""
@@ -82,18 +80,21 @@ class Owner(Member, Protocol):
 class Subscription:
     """One channel; `sent` is the offset up to which its events are in the outbound queue, while it is not live.
 
-    `start` is None until it is placed. Of a live room, `feed` is held by this subscription, and `place` is where it stands in it.
+    `start` is None until it is placed. Of a live room, `feed` is held by this subscription, and `place` is where it stands in it. A
+    durable subscription has a `taker` once it is placed; it is consumed, not followed, and has no offsets here.
     """
 
     __slots__ = (
         "channel",
         "feed",
+        "is_consumed",
         "is_live",
         "is_of_log",
         "place",
         "prefix",
         "sent",
         "start",
+        "taker",
         "task",
         "wanted",
         "wire",
@@ -108,7 +109,9 @@ class Subscription:
         self.sent = 0
         self.is_live = False
         self.task: asyncio.Task[None] | None = None
-        self.is_of_log = rules_of(wanted.channel) is None
+        self.is_consumed = is_consumed(wanted.channel)
+        self.is_of_log = not self.is_consumed and rules_of(wanted.channel) is None
+        self.taker: Taker | None = None
         self.feed: LiveFeed | None = None
         self.place: Place | None = None
 

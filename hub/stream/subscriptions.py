@@ -4,7 +4,8 @@ A channel is first *pending* (asked for; the organisation's feed may have to be 
 with the offset after which frames follow), then *live* (in its room: `Fanout.deliver` writes to it). Between placed and live
 the connection reads what was missed. Everything here runs on the event loop: between two awaits nothing is delivered.
 
-Channels of the log go on together, by positions of one log; live rooms each by itself (live_channels.py).
+Channels of the log go on together, by positions of one log; live rooms each by itself (live_channels.py). Durable subscriptions are
+in no room: what they hand out is leased (consumed_channels.py).
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from uuid import UUID
 from core.auth.caller import Caller
 from core.errors import HubError
 from hub.stream.codes import CATCH_UP_STALLED
-from hub.stream.commands import RefusedChannel, Subscribe, Wanted
+from hub.stream.commands import RefusedChannel, Settle, Subscribe, Wanted
+from hub.stream.consumed_channels import ConsumedChannels
 from hub.stream.live_channels import LiveChannels, put, top_of
 from hub.stream.marks import marks_of
 from hub.stream.subscription import Owner, Sources, Subscription, chunks_of
@@ -34,7 +36,7 @@ _Ready = tuple[OrgFeed, Starts]
 class Subscriptions:
     """The subscriptions of one connection; `by_channel` is read by the protocol, changed here only."""
 
-    __slots__ = ("_feed", "_live", "_org_id", "_owner", "_placing", "_sources", "_tasks", "by_channel")
+    __slots__ = ("_consumed", "_feed", "_live", "_org_id", "_owner", "_placing", "_sources", "_tasks", "by_channel")
 
     def __init__(self, owner: Owner, sources: Sources) -> None:
         self.by_channel: dict[str, Subscription] = {}
@@ -45,6 +47,7 @@ class Subscriptions:
         self._placing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._live = LiveChannels(owner, sources, lambda each: self.by_channel.get(each.channel) is each)
+        self._consumed = ConsumedChannels(owner, sources, self._lose)
 
     def enter_own_room(self, caller: Caller) -> None:
         """Put the connection into the room of its subject, in which it is without asking."""
@@ -91,6 +94,11 @@ class Subscriptions:
             elif subscription.start is not None:
                 self._stop_needless(subscription.task)
             self._live.leave(self._org_id, subscription)
+            self._consumed.leave(self._org_id, subscription)
+
+    def settle(self, org_id: UUID, command: Settle) -> Coroutine[Any, Any, None] | None:
+        """Take an answer to deliveries, or refuse it; return what the next frame has to wait for."""
+        return self._consumed.settle(org_id, self.by_channel.get(command.channel), command)
 
     def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
         """Go on from `position` of the log's new epoch in every channel that was placed; pending ones are placed there anyway."""
@@ -115,6 +123,7 @@ class Subscriptions:
         for each in subscriptions:
             self._sources.fanout.leave(self._org_id, each.channel, self._owner)
             self._live.leave(self._org_id, each)
+            self._consumed.leave(self._org_id, each)
         self._sources.fanout.exit(self._org_id, self._owner)
         if self._feed is not None:
             self._feed = None
@@ -122,11 +131,13 @@ class Subscriptions:
 
     async def _join(self, org_id: UUID, command: Subscribe, asked: "list[_Asked]", mine: list[Subscription]) -> None:
         of_log = [each for each in mine if each.is_of_log]
-        of_rooms = [each for each in mine if not each.is_of_log]
+        consumed = [each for each in mine if each.is_consumed]
+        of_rooms = [each for each in mine if not (each.is_of_log or each.is_consumed)]
         ready: _Ready | None = None
         # Guards the order of the answers: what an earlier frame joined is placed when a later one is answered.
         async with self._placing:
             refused = dict(await self._live.place(org_id, of_rooms)) if of_rooms else {}
+            refused |= await self._consumed.place(org_id, consumed)
             if any(each.subscription is not None and each.subscription.is_of_log for each in asked):
                 try:
                     ready, unmarked = await self._ready(org_id, of_log)
@@ -158,6 +169,7 @@ class Subscriptions:
                 put(each, each.place)
         self._answer(command, asked, None if ready is None else ready[0])
         of_log, of_rooms = self._still(of_log), self._still(of_rooms)  # a cut connection has left them
+        self._consumed.begin(org_id, self._still(mine))
         late = self._live.begin(org_id, of_rooms)
         if late:
             self._spawn(self._live.catch_up(org_id, late), late)
@@ -220,6 +232,8 @@ class Subscriptions:
         item, subscription = asked.item, asked.subscription
         if isinstance(item, RefusedChannel):
             return {"channel": item.channel, "error": self._owner.error_object(item.error)}
+        if subscription is not None and subscription.taker is not None and self._still([subscription]):
+            return subscription.taker.entry()
         if subscription is None or subscription.start is None or not self._still([subscription]):
             refused = HubError("RESOURCE_CONFLICT", "It was unsubscribed before it was joined")
             return {"channel": item.channel, "error": self._owner.error_object(refused)}
@@ -263,6 +277,12 @@ class Subscriptions:
                 subscription.sent = entry.position
                 found.append(subscription.frame_of(entry))
         return found
+
+    def _lose(self, channel: str, why: HubError) -> None:
+        """Leave a channel whose subscription is no more, and say so."""
+        self.unsubscribe([channel])
+        told = self._owner.wire.reply("unsubscribed", None, channels=[channel], error=self._owner.error_object(why))
+        self._write(told)
 
     def _write(self, data: bytes) -> None:
         self._sources.fanout.say(self._owner, data)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from core.clock import Clock
 from core.events.subscriptions import dead_letters, deliveries, store
-from core.events.subscriptions.subscription import Answer, Buried, Delivery, DeliveryWay, Hold
+from core.events.subscriptions.subscription import Answer, Buried, Delivery, DeliveryWay, Hold, Outlook
 from core.store.database import Database
 from core.store.statements import Statements
 
@@ -38,6 +38,11 @@ class Consumer:
         """Return in how many seconds there may be something to lease; None while only a new event can bring it."""
         async with self._database.read(org_id) as db:
             return await deliveries.next_due(db, org_id, id)
+
+    async def outlook(self, org_id: UUID, id: UUID) -> Outlook | None:
+        """Return how a subscription stands, and when there may be something to lease; None where there is none."""
+        async with self._database.read(org_id) as db:
+            return await deliveries.outlook(db, org_id, id)
 
     async def lease(self, org_id: UUID, id: UUID, most: int) -> list[Delivery]:
         """Take up to `most` deliveries that are due, oldest first, for the subscription's `ack_seconds`."""
@@ -92,6 +97,11 @@ class Consumer:
             await self._announce(db, org_id, id, buried)
         self._poked(buried)
         return len(buried)
+
+    async def give_back(self, org_id: UUID, id: UUID, holds: Sequence[Hold]) -> None:
+        """Undo the lease of what no consumer has seen; others may lease it at once."""
+        async with self._database.read(org_id) as db:
+            await deliveries.give_back(db, org_id, id, holds)
 
     async def _announce(self, db: Statements, org_id: UUID, id: UUID, buried: Sequence[Buried]) -> None:
         await dead_letters.announce(db, org_id, dead_letters.announcements(id, buried), self._clock.now())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from core.events.subscriptions.subscription import WINDOW, Answer, Buried, Delivery, Hold
+from core.events.subscriptions.subscription import WINDOW, Answer, Buried, Delivery, Hold, Outlook
 from core.ids import new_id
 from core.store.queries import load_queries
 from core.store.statements import Statements
@@ -47,7 +47,7 @@ async def lease(db: Statements, org_id: UUID, id: UUID, most: int) -> tuple[list
     leased = [_delivery(row) for row in sorted(rows, key=itemgetter("id"))]
     fits = _fitting(leased)
     if fits < len(leased):
-        await db.execute(SQL["give_back"], org_id, id, *_split(each.hold for each in leased[fits:]))
+        await give_back(db, org_id, id, [each.hold for each in leased[fits:]])
     return leased[:fits], buried
 
 
@@ -72,6 +72,12 @@ async def next_due(db: Statements, org_id: UUID, id: UUID) -> float | None:
     One cheap statement, for who waits.
     """
     return await db.fetchval(SQL["next_due"], org_id, id, WINDOW)
+
+
+async def outlook(db: Statements, org_id: UUID, id: UUID) -> Outlook | None:
+    """Return how a subscription stands, and the same as `next_due`; None where there is none."""
+    row = await db.fetchrow(SQL["next_due"], org_id, id, WINDOW)
+    return None if row is None else Outlook(**row)
 
 
 async def ready(db: Statements) -> list[tuple[UUID, UUID]]:
@@ -111,6 +117,11 @@ async def extend(db: Statements, org_id: UUID, id: UUID, holds: Sequence[Hold], 
     """Let leases end `seconds` from now; returns the new end of those that still held."""
     rows = await db.fetch(SQL["extend"], org_id, id, *_split(holds), seconds)
     return {row["id"]: row["lease_until"] for row in rows}
+
+
+async def give_back(db: Statements, org_id: UUID, id: UUID, holds: Sequence[Hold]) -> None:
+    """Undo the lease of deliveries that no consumer has seen: it was no attempt."""
+    await db.execute(SQL["give_back"], org_id, id, *_split(holds))
 
 
 async def bury(db: Statements, org_id: UUID, id: UUID, deliveries: Sequence[int], reason: str) -> list[Buried]:

@@ -120,13 +120,13 @@ FROM leased JOIN events e ON e.org_id = $1 AND e.position = leased.position
 ORDER BY leased.id
 
 -- name: give_back
--- As if it had not been leased, in the transaction that leased it.
+-- As if it had not been leased: what no consumer has seen.
 UPDATE deliveries d SET attempt = d.attempt - 1, lease = NULL, due_at = clock_timestamp()
 WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[]) AND d.lease = ANY ($4::uuid[])
 
 -- name: next_due
 -- In how many seconds there may be something to lease; NULL where only the log's next event can bring it. A window that is full takes
--- nothing more of the log.
+-- nothing more of the log. Besides it, how the subscription stands.
 SELECT CASE WHEN s.status <> 'active' THEN NULL
             WHEN s.cursor < h.position AND (
                 SELECT count(*) FROM (
@@ -137,7 +137,7 @@ SELECT CASE WHEN s.status <> 'active' THEN NULL
                  FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id),
                 (SELECT extract(epoch FROM min(r.paced_at + make_interval(secs => coalesce(1 / r.rate, 0))) - clock_timestamp())
                  FROM replays r WHERE r.org_id = s.org_id AND r.target_id = s.id AND r.status = 'running'))
-       END::double precision AS seconds
+       END::double precision AS seconds, s.delivery, s.status, s.status_reason, s.ack_seconds
 FROM subscriptions s JOIN heads h ON h.org_id = s.org_id
 WHERE s.org_id = $1 AND s.id = $2
 

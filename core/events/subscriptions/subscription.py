@@ -60,6 +60,17 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """How a subscription stands, and in how many `seconds` it may have something to lease; None: only with a new event."""
+
+    seconds: float | None
+    delivery: DeliveryWay
+    status: Status
+    status_reason: str | None
+    ack_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """What a consumer answers with: the delivery, and the lease that it has of it. Written `<delivery>.<lease>`."""
 

@@ -29,6 +29,7 @@ from core.store.redis import Redis, connect_redis
 from handlers.agents.operations import Agents
 from handlers.knowledge.operations import Knowledge
 from handlers.twins.operations import Twins
+from hub.consumers import consumers_of
 from hub.server import Server
 from hub.stream.calls import Operations
 from hub.stream.door import StreamDoor
@@ -155,11 +156,7 @@ async def serve(
         secret = await installation_secret(database_url)
         tickets, seats = Tickets(redis, secret, clock), Seats(redis, clock, node=str(uuid4()))
         stack.push_async_callback(seats.close)
-        if authenticator is None:
-            tokens = TokenVerifier(issuer="aimatrix.com", audience="api.aimatrix.com", keys=None, clock=clock)
-            made = Authenticator(database, secret, tokens, clock)
-            stack.push_async_callback(made.close)
-            authenticator = made
+        authenticator = authenticator or _authenticator(stack, database, secret, clock)
         trail = AuditTrail(database_url, SystemClock())
         stack.push_async_callback(trail.close)
         limiter = await _limiter(stack, redis_url, redis)
@@ -174,6 +171,7 @@ async def serve(
             tickets=tickets,
             seats=seats,
             operations=Operations(runner, registry),
+            consumers=consumers_of(database, feeds, fanout.counts, SystemClock(), relay.poke),
             clock=clock,
             render=render,
             public_url=public_url,
@@ -184,6 +182,13 @@ async def serve(
             await stack.enter_async_context(_running(work))
         port = await stack.enter_async_context(_listening(door))
         yield Node(door, feeds, live, relay, database, reader, port, tickets, seats)
+
+
+def _authenticator(stack: AsyncExitStack, database: Database, secret: str, clock: Clock) -> Authenticator:
+    tokens = TokenVerifier(issuer="aimatrix.com", audience="api.aimatrix.com", keys=None, clock=clock)
+    made = Authenticator(database, secret, tokens, clock)
+    stack.push_async_callback(made.close)
+    return made
 
 
 async def _limiter(stack: AsyncExitStack, redis_url: str, redis: Redis) -> Limiter:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from core.store.revision import run_file
 
-revision = "0009_application_events"
-down_revision = "0006_reading"
+revision = "0008_application_events"
+down_revision = "0007_webhooks"
 
 
 def upgrade() -> None:

@@ -90,7 +90,7 @@ async def test_lists_of_what_has_happened_leave_connections_to_others(house: Hou
 
         await eventually(are_waiting, what="as many wait as may")
         await house.run("agents.list", status="active")
-        assert await observer.fetchval(WAITING) <= MOST_AT_ONCE
+        assert int(await observer.fetchval(WAITING) or 0) <= MOST_AT_ONCE
         for each in lists:
             each.cancel()
         await asyncio.gather(*lists, return_exceptions=True)

@@ -2,6 +2,8 @@
 
     agents            everything that happens to agents of the organisation
     agents:<uuid>     what happens to one of them
+    events            what applications append to the log,
+    events:<subject>  and of that, what is about one subject
     runs:<uuid>       live rooms (rooms/live_rules.py): what a run writes, a session's turns,
     sessions:<uuid>
     chat:<name>       what people say to each other,
@@ -17,11 +19,12 @@ from uuid import UUID
 
 from core.auth.caller import Caller
 from core.errors import HubError
+from core.events.event import APPLICATION_NAMESPACE, APPLICATION_SUBJECT
 from core.ids import parse_id
 from rooms.live_rules import LIVE, LiveRules
 
 # Each is a kind of resource, whose changes are in the log; joining takes the resource's read scope.
-LOG_NAMESPACES = frozenset({"agents", "knowledge", "twins"})
+LOG_NAMESPACES = frozenset({"agents", "knowledge", "twins", APPLICATION_NAMESPACE})
 # Its members consume: nothing is fanned out to them.
 CONSUMED = "subscriptions"
 _NAME = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
@@ -53,6 +56,8 @@ def parse_channel(name: str) -> Channel:
         return _named(name, rules, rest)
     if not colon and namespace in LOG_NAMESPACES:
         return Channel(name, namespace, None)
+    if namespace == APPLICATION_NAMESPACE:
+        return _of_subject(name, rest)
     resource_id = parse_id(rest)
     # Other spellings of the id would be a second name: its events would carry a channel that the client never asked for.
     if resource_id is None or str(resource_id) != rest:
@@ -64,8 +69,8 @@ def may_join(caller: Caller, channel: Channel) -> None:
     """Return when `caller` may join; the organisation is the caller's own, so it is not asked here.
 
     Raises HubError INSUFFICIENT_SCOPE without the read scope, and FORBIDDEN where the caller is restricted to other resources:
-    such a caller may join the channels of its resources, never a channel that holds all of a kind, nor a chat. A person's
-    room is for that person alone. A subscription is of the whole organisation, and who consumes it does what a pull does.
+    such a caller may join the channels of its resources, never a channel that holds all of a kind, of an application's subject, nor a
+    chat. A person's room is for that person alone. A subscription is of the whole organisation, and who consumes it does what a pull does.
     """
     if channel.namespace == "users":
         if channel.name != own_room(caller):
@@ -96,6 +101,12 @@ def is_consumed(channel: str) -> bool:
 def own_room(caller: Caller) -> str:
     """Name the room of the caller's subject."""
     return f"users:{caller.subject}"
+
+
+def _of_subject(name: str, subject: str) -> Channel:
+    if APPLICATION_SUBJECT.fullmatch(subject) is None:
+        raise HubError("CHANNEL_NOT_FOUND", "There is no such channel: after events: comes an application's subject")
+    return Channel(name, APPLICATION_NAMESPACE, None)
 
 
 def _named(name: str, rules: LiveRules, rest: str) -> Channel:

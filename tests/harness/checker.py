@@ -21,7 +21,7 @@ from tests.harness.ledger import Logged
 from tests.harness.watcher import Told, Watcher
 
 REASONS = {"log": {"epoch", "offset"}, "live": {"epoch", "offset", "history"}}
-LOG_NAMESPACES = ("agents", "knowledge", "twins")
+LOG_NAMESPACES = ("agents", "knowledge", "twins", "events")
 
 Place = tuple[str, str, int]  # channel, epoch, offset
 

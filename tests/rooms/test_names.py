@@ -25,9 +25,15 @@ class TestParse:
         name = f"{namespace}:{ONE}"
         assert parse_channel(name) == Channel(name, namespace, ONE)
 
+    @pytest.mark.parametrize("subject", ["order-17", "a", "x" * 128, "a.b:c@d_e-F", str(ONE)])
+    def test_channel_of_an_applications_subject(self, subject: str):
+        assert parse_channel(f"events:{subject}") == Channel(f"events:{subject}", "events", None)
+        assert parse_channel("events") == Channel("events", "events", None)
+
     @pytest.mark.parametrize(
         "name",
         [
+            *("events:", "events:a/b", "events: a", "events:" + "x" * 129, "events:\x00", "event:a"),
             *("", ":", "agent", "Agents", "agents\x00", "agents:", "agents:x", "agents:*", "feed:{x}", f"feeds:{ONE}"),
             *(
                 f"agents:{str(ONE).upper()}",
@@ -53,6 +59,12 @@ class TestJoin:
         may_join(caller("read:agents"), parse_channel("agents"))
         may_join(caller("read:agents"), parse_channel(f"agents:{ONE}"))
 
+    def test_events_of_applications_take_their_own_scope(self):
+        may_join(caller("read:events"), parse_channel("events"))
+        with pytest.raises(HubError) as refused:
+            may_join(caller("read:agents", "write:events"), parse_channel("events:order-17"))
+        assert refused.value.code == "INSUFFICIENT_SCOPE"
+
     @pytest.mark.parametrize("scopes", [(), ("write:agents",), ("read:twins", "hub:admin")])
     def test_without_it_the_scope_is_named(self, scopes: tuple[str, ...]):
         with pytest.raises(HubError) as refused:
@@ -61,9 +73,10 @@ class TestJoin:
         assert "read:agents" in refused.value.text
 
     def test_restricted_caller_joins_its_own_resources_only(self):
-        restricted = caller("read:agents", only=frozenset({ONE}))
+        """A subject is no resource, also where it is called as one."""
+        restricted = caller("read:agents", "read:events", only=frozenset({ONE}))
         may_join(restricted, parse_channel(f"agents:{ONE}"))
-        for name in ("agents", f"agents:{OTHER}"):
+        for name in ("agents", f"agents:{OTHER}", "events", f"events:{ONE}"):
             with pytest.raises(HubError) as refused:
                 may_join(restricted, parse_channel(name))
             assert refused.value.code == "FORBIDDEN"

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -66,6 +66,7 @@ Figures = Mapping[str, float]
 async def measure(bench: Bench) -> list[Table]:
     """Measure all three."""
     sizes, engines = QUICK if bench.quick else WHOLE, await Engines.of(bench.hub)
+    sizes = replace(sizes, rounds=bench.rounds or sizes.rounds)
     return [
         await _relay(bench, sizes, engines),
         await _replay(bench, sizes, engines),
@@ -81,7 +82,7 @@ async def _relay(bench: Bench, sizes: Sizes, engines: Engines) -> Table:
     relayed = _Relayed(hub.database_url, organisation.id)
     alone, beside = Row("alone", {}), Row(f"beside {sizes.creates:.0f} creates/s", {})
     try:
-        for number in range(bench.rounds or sizes.rounds):
+        for number in range(sizes.rounds):
             scales = Scales(hub.server, engines.all())
             numbers = range(2 * number * sizes.events, (2 * number + 1) * sizes.events)
             _add(alone, await relayed.all_of(publisher, numbers, scales))
@@ -154,7 +155,7 @@ async def _replay(bench: Bench, sizes: Sizes, engines: Engines) -> Table:
     ]
     if bench.peers:
         kinds.append((Row("Redis Streams, from memory, by a group that begins at 0", {}), _streamed))
-    for _ in range(bench.rounds or sizes.rounds):
+    for _ in range(sizes.rounds):
         for row, run in kinds:
             _add(row, await run(bench, sizes, engines))
             await hub.server.idle()

@@ -1,10 +1,11 @@
 """Who delivers committed events to one receiver: the hub in three ways, and others that do the same."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import aiohttp
 import psutil
@@ -20,12 +21,15 @@ from benchmarks.published import Arriving, Publishing
 from benchmarks.publisher import OutboxPublisher, event_template
 from benchmarks.receivers import FIELD, GROUP, STREAM
 from benchmarks.receiving import Receiver, receiving
+from core.store.database import connect_as
 
 # Transactions that can be under way while events are committed one by one.
 SLOTS = 16
 PULLERS = 4
 MOST_PULLED = 100
 _MEMBER_SECONDS = 300.0
+NOTED_LOOKS = 50
+_ATTEMPTS = "SELECT count(*) FROM attempts WHERE org_id = $1 AND subscription_id = $2 AND outcome = 'acknowledged'"
 
 
 class Publisher(Publishing, Protocol):
@@ -161,6 +165,49 @@ class ByPull(_Hub):
             pulling(self._hub, organisation, id) as receiver,
         ):
             yield self._line(publisher, receiver)
+
+
+class ByWebhook(_Hub):
+    """A webhook: each event is signed and posted, and each attempt is kept."""
+
+    key, title = "hub-webhook", "**the hub**, webhook, every attempt kept"
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Line]:
+        """Make the webhook, and begin to answer."""
+        organisation = await self._hub.organisation("delivery")
+        async with (
+            self._publishing() as publisher,
+            receiving("hooks", {}) as receiver,
+            asking(self._hub, organisation) as session,
+            _hooked(session, f"http://127.0.0.1:{receiver.port}/") as id,
+        ):
+            yield self._line(publisher, receiver)
+            await self._check(organisation.id, id, receiver)
+
+    async def _check(self, org_id: UUID, id: str, receiver: Receiver) -> None:
+        """Raise AssertionError where not every delivery has an attempt that is kept."""
+        connection = await connect_as(self._hub.database_url, "hub_system")
+        try:
+            for _ in range(NOTED_LOOKS):
+                kept = await connection.fetchval(_ATTEMPTS, org_id, UUID(id))
+                if kept >= receiver.taken:
+                    return
+                await asyncio.sleep(0.1)
+        finally:
+            await connection.close()
+        raise AssertionError(f"{receiver.taken} deliveries, and {kept} attempts that are kept")
+
+
+@asynccontextmanager
+async def _hooked(session: aiohttp.ClientSession, url: str) -> AsyncGenerator[str]:
+    async with session.post("/v2/webhooks", json={"url": url, "events": ["*"]}) as answer:
+        id: str = (await answer.json())["id"]
+    try:
+        yield id
+    finally:
+        async with session.delete(f"/v2/webhooks/{id}"):
+            pass
 
 
 def pulling(

@@ -39,6 +39,11 @@ class Receiver:
             self._came.extend(Arrival(number, came, came) for number in fresh)
         return self._came.popleft()
 
+    @property
+    def taken(self) -> int:
+        """How many messages have come, each counted once."""
+        return len(self._seen)
+
     def cpu_seconds(self) -> float:
         """Return the processor time that it has used so far."""
         return cpu_seconds_of(psutil.Process(self._process.pid))

@@ -1,13 +1,15 @@
 -- What stands between the log and who consumes it. Every statement names the organisation: the role of workers sees all.
 -- Time is PostgreSQL's, and the statement's own moment: clock_timestamp().
 -- Rows are named by arrays, never by a join with a list: of a queue the planner has no figures that hold, takes it for a single row,
--- and compares each with each. A lease is known to its holder alone, so id and lease need not be compared as pairs.
+-- and compares each with each. For the same reason events are looked up one by one, in order, which only their primary key can do: as a
+-- join, or by an equality, a plan that was made while the log was short may read all of another index for each. A lease is known to its holder alone, so id and lease need not be compared as pairs.
 
 -- name: hold
 -- The row's lock makes one at a time of those who fill, lease, redrive or delete; not of those who acknowledge. Its version is
 -- the newest also where it was waited for; `head`, `has_due` and `has_exhausted` may be a moment old, and are looked at again next time.
+-- What follows in this transaction is planned for a log that is long, also where it is short when that is planned: plans are kept.
 SELECT s.status, s.cursor, s.type_patterns, s.subject_patterns, s.ordered, s.max_in_flight, s.ack_seconds, s.max_deliveries, s.delays,
-       h.position AS head,
+       h.position AS head, set_config('enable_seqscan', 'off', true),
        EXISTS (SELECT 1 FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id
                AND d.due_at <= clock_timestamp() AND d.attempt >= s.max_deliveries) AS has_exhausted,
        EXISTS (SELECT 1 FROM deliveries d WHERE d.org_id = s.org_id AND d.subscription_id = s.id
@@ -84,7 +86,11 @@ SELECT moved.cursor, taken.*
 FROM moved LEFT JOIN (
     SELECT placed.id, placed.lease, placed.attempt, placed.due_at AS lease_until, placed.position, placed.event_id, placed.subject,
            false AS replayed, e.type, e.time, e.envelope
-    FROM placed JOIN events e ON e.org_id = $1 AND e.position = placed.position
+    FROM placed
+    CROSS JOIN LATERAL (
+        SELECT type, time, envelope FROM events
+        WHERE org_id = $1 AND position BETWEEN placed.position AND placed.position ORDER BY position LIMIT 1
+    ) AS e
 ) AS taken ON true
 ORDER BY taken.id
 
@@ -116,7 +122,10 @@ WITH due AS (
 )
 SELECT leased.id, leased.lease, leased.attempt, leased.due_at AS lease_until, leased.position, leased.event_id, leased.subject,
        leased.replay_id IS NOT NULL AS replayed, e.type, e.time, e.envelope
-FROM leased JOIN events e ON e.org_id = $1 AND e.position = leased.position
+FROM leased
+CROSS JOIN LATERAL (
+    SELECT type, time, envelope FROM events WHERE org_id = $1 AND position BETWEEN leased.position AND leased.position ORDER BY position LIMIT 1
+) AS e
 ORDER BY leased.id
 
 -- name: give_back
@@ -215,7 +224,10 @@ WITH gone AS (
 )
 INSERT INTO dead_letters (org_id, id, subscription_id, delivery, position, event_id, type, subject, replay_id, attempts, reason, died_at)
 SELECT $1, gone.id, $2, gone.delivery, gone.position, gone.event_id, e.type, gone.subject, gone.replay_id, gone.attempt, $5, clock_timestamp()
-FROM gone JOIN events e ON e.org_id = $1 AND e.position = gone.position
+FROM gone
+CROSS JOIN LATERAL (
+    SELECT type FROM events WHERE org_id = $1 AND position BETWEEN gone.position AND gone.position ORDER BY position LIMIT 1
+) AS e
 ORDER BY gone.delivery
 RETURNING id, position, event_id, type, subject, attempts, reason
 
@@ -300,6 +312,10 @@ SELECT moved.cursor, taken.*
 FROM moved LEFT JOIN (
     SELECT placed.id, placed.lease, placed.attempt, placed.due_at AS lease_until, placed.position, placed.event_id, placed.subject,
            true AS replayed, e.type, e.time, e.envelope
-    FROM placed JOIN events e ON e.org_id = $1 AND e.position = placed.position
+    FROM placed
+    CROSS JOIN LATERAL (
+        SELECT type, time, envelope FROM events
+        WHERE org_id = $1 AND position BETWEEN placed.position AND placed.position ORDER BY position LIMIT 1
+    ) AS e
 ) AS taken ON true
 ORDER BY taken.id

@@ -90,3 +90,22 @@ async def test_looking_for_what_is_to_be_buried_reads_each_delivery_once(crowded
     assert '"events"' not in plan
     (table,) = await crowded.rows("SELECT pg_relation_size('deliveries') / 8192 AS pages")
     assert pages <= 2 * table["pages"] + 20, plan
+
+
+async def test_plan_that_was_made_on_a_short_log_serves_a_long_one(trial: Trial):
+    """Sessions keep plans, and no statistics are taken in between: each event is still looked up by its position."""
+    subscription = await trial.subscribe(0)
+    await trial.append("agents/a", "agents/b")
+    connection = await connect_as(trial.url, "hub_system")
+    take = f"EXECUTE take('{trial.org_id}', '{subscription.id}', 0, '{{%}}', '{{}}', 1000, 5000, 100, 1000, 30)"
+    types = "uuid, uuid, bigint, text[], text[], bigint, bigint, bigint, bigint, double precision"
+    try:
+        await connection.execute(f"PREPARE take ({types}) AS {deliveries.SQL['take']}")
+        for _ in range(6):  # from the sixth on a plan is kept
+            await explained(connection, take, ())
+        await trial.append(*["agents/a"] * 10_000)
+        far = take.replace("', 0,", "', 8000,")
+        pages, plan = await explained(connection, far, ())
+    finally:
+        await connection.close()
+    assert pages < 4_000, plan

@@ -171,20 +171,23 @@ class Letters:
         """Deliver dead letters once more, each with all its attempts before it."""
         check_caller(ctx.caller)
         subscription = await held(ctx, wanted.id)
-        which = wanted.which()
-        return _taken(await dead_letters.redrive(ctx.db, ctx.caller.org_id, subscription.id, which, MOST_TAKEN))
+        most = min(MOST_TAKEN, await dead_letters.room(ctx.db, ctx.caller.org_id, subscription.id))
+        if most < 1:
+            raise HubError("RESOURCE_CONFLICT", "Too many events are outstanding: redrive when some are acknowledged")
+        ids = await dead_letters.redrive(ctx.db, ctx.caller.org_id, subscription.id, wanted.which(), most)
+        return _taken(ids, most)
 
     @operation("dead_letters.purge", scope=_WRITE, transaction="write", input=TakeLetters, result=Shown, shows=Taken)
     async def purge(self, ctx: Context, wanted: TakeLetters) -> Shown:
         """Forget dead letters and their attempts; the events stay in the log."""
         check_caller(ctx.caller)
         subscription = await held(ctx, wanted.id)
-        which = wanted.which()
-        return _taken(await dead_letters.purge(ctx.db, ctx.caller.org_id, subscription.id, which, MOST_TAKEN))
+        ids = await dead_letters.purge(ctx.db, ctx.caller.org_id, subscription.id, wanted.which(), MOST_TAKEN)
+        return _taken(ids, MOST_TAKEN)
 
 
-def _taken(ids: Sequence[UUID]) -> Shown:
-    return Shown(orjson.dumps({"ids": [str(id) for id in ids], "has_more": len(ids) == MOST_TAKEN}).decode())
+def _taken(ids: Sequence[UUID], most: int) -> Shown:
+    return Shown(orjson.dumps({"ids": [str(id) for id in ids], "has_more": len(ids) == most}).decode())
 
 
 def _shown(letter: DeadLetter) -> dict[str, Any]:

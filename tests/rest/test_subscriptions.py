@@ -10,6 +10,7 @@ import jsonschema
 import orjson
 import pytest
 
+from core.events.subscriptions.dead_letters import MOST_OUTSTANDING
 from core.ids import new_id
 from core.store.database import Database, connect_as
 from tests.core.events.subscriptions.trial import Trial
@@ -18,6 +19,15 @@ from tests.harness.waiting import eventually
 from tests.rest.server import RestServer
 
 SUBSCRIPTIONS = "/v2/subscriptions"
+_LETTERS = """
+INSERT INTO dead_letters (org_id, id, subscription_id, delivery, position, event_id, type, subject, attempts, reason, died_at)
+SELECT $1, gen_random_uuid(), $2, n, n, gen_random_uuid(), 'agent.updated', 'agents/a', 1, 'rejected', now()
+FROM generate_series(1, $3::int) AS n
+"""
+_OUTSTANDING = """
+INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, due_at)
+SELECT $1, $2, n, gen_random_uuid(), 'agents/a', now() FROM generate_series(1, $3::int) AS n
+"""
 _WAITS_FOR_ROW = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
@@ -125,6 +135,20 @@ async def test_dead_letters_are_looked_at_redriven_and_purged(rest: RestServer, 
     assert len((await rest.call("POST", f"{path}/purge", key, body={})).json()["ids"]) == 1
     assert (await rest.call("GET", path, key)).json()["data"] == []
     (await rest.call("GET", f"{path}/{letter['id']}", key)).error(404, "RESOURCE_NOT_FOUND")
+
+
+async def test_redriving_stops_where_too_many_are_outstanding(rest: RestServer, key: str, trial: Trial):
+    """Each lease looks at all of them; when some are acknowledged it goes on."""
+    made = await make(rest, key)
+    path, id = f"{SUBSCRIPTIONS}/{made['id']}/dead-letters/redrive", UUID(made["id"])
+    await trial.rows(_LETTERS, trial.org_id, id, 3)
+    await trial.rows(_OUTSTANDING, trial.org_id, id, MOST_OUTSTANDING - 2)
+    some = (await rest.call("POST", path, key, body={})).json()
+    assert (len(some["ids"]), some["has_more"]) == (2, True)
+    (await rest.call("POST", path, key, body={})).error(409, "RESOURCE_CONFLICT")
+    await trial.rows("DELETE FROM deliveries WHERE id < 100")
+    rest_of_them = (await rest.call("POST", path, key, body={})).json()
+    assert (len(rest_of_them["ids"]), rest_of_them["has_more"]) == (1, False)
 
 
 async def test_replay_is_marked_and_watched(rest: RestServer, key: str, trial: Trial):

@@ -14,12 +14,14 @@ import orjson
 
 from core.events.event import new_event
 from core.events.subscriptions.patterns import like_pattern
-from core.events.subscriptions.subscription import Buried
+from core.events.subscriptions.subscription import WINDOW, Buried
 from core.ids import new_id
 from core.store.queries import load_queries
 from core.store.statements import Statements
 
 SQL: Mapping[str, str] = load_queries(Path(__file__).with_name("dead_letters.sql"))
+# With so many deliveries outstanding nothing is redriven: each lease looks at all of them.
+MOST_OUTSTANDING = 10 * WINDOW
 DEAD_LETTERED = "subscription.dead_lettered"
 
 
@@ -114,6 +116,11 @@ async def find(db: Statements, org_id: UUID, id: UUID, letter: UUID) -> tuple[De
 async def attempts(db: Statements, org_id: UUID, id: UUID, delivery: int) -> list[Attempt]:
     """Return the attempts of a delivery that are kept."""
     return [Attempt(**row) for row in await db.fetch(SQL["attempts"], org_id, id, delivery)]
+
+
+async def room(db: Statements, org_id: UUID, id: UUID) -> int:
+    """Return how many may be redriven now; the caller holds the subscription's row."""
+    return MOST_OUTSTANDING - await db.fetchval(SQL["outstanding"], org_id, id, MOST_OUTSTANDING)
 
 
 async def redrive(db: Statements, org_id: UUID, id: UUID, which: Which, most: int) -> list[UUID]:

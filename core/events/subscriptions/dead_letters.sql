@@ -21,6 +21,9 @@ WHERE l.org_id = $1 AND l.subscription_id = $2 AND l.id = $3
 SELECT number, started_at, ended_at, outcome, status, answer
 FROM attempts WHERE org_id = $1 AND subscription_id = $2 AND delivery = $3 ORDER BY number
 
+-- name: outstanding
+SELECT count(*) FROM (SELECT FROM deliveries WHERE org_id = $1 AND subscription_id = $2 LIMIT $3) AS first_of_them
+
 -- name: redrive
 -- Oldest first, $3 ids or NULL for those that the filter means, at most $4. The subscription's row is held. What is redriven is a new
 -- delivery with all its attempts before it, behind those that are outstanding; its old attempts end with the dead letter.

@@ -187,10 +187,10 @@ class ByWebhook(_Hub):
 
     async def _check(self, org_id: UUID, id: str, receiver: Receiver) -> None:
         """Raise AssertionError where not every delivery has an attempt that is kept."""
-        connection = await connect_as(self._hub.database_url, "hub_system")
+        connection, kept = await connect_as(self._hub.database_url, "hub_system"), 0
         try:
             for _ in range(NOTED_LOOKS):
-                kept = await connection.fetchval(_ATTEMPTS, org_id, UUID(id))
+                kept = int(await connection.fetchval(_ATTEMPTS, org_id, UUID(id)) or 0)
                 if kept >= receiver.taken:
                     return
                 await asyncio.sleep(0.1)

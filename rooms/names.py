@@ -69,8 +69,9 @@ def may_join(caller: Caller, channel: Channel) -> None:
     """Return when `caller` may join; the organisation is the caller's own, so it is not asked here.
 
     Raises HubError INSUFFICIENT_SCOPE without the read scope, and FORBIDDEN where the caller is restricted to other resources:
-    such a caller may join the channels of its resources, never a channel that holds all of a kind, of an application's subject, nor a
-    chat. A person's room is for that person alone. A subscription is of the whole organisation, and who consumes it does what a pull does.
+    such a caller may join the channels of its resources, never a channel that holds all of a kind, of an application's subject,
+    nor a chat. A person's room is for that person alone. A subscription is of the whole organisation, and who consumes it does
+    what a pull does.
     """
     if channel.namespace == "users":
         if channel.name != own_room(caller):

@@ -40,6 +40,7 @@ WEBHOOKS = (
         answers.changed_with_secret,
         takes_body=True,
     ),
+    Route("POST", f"{_ONE}/pause", "webhooks.pause", of_id_and_match, answers.changed),
     Route("POST", f"{_ONE}/enable", "webhooks.enable", of_id_and_match, answers.changed),
     Route("POST", f"{_ONE}/test", "webhooks.test", of_id, answers.done),
     Route(

@@ -6,7 +6,6 @@ import orjson
 
 from core.clock import rfc3339
 from core.errors import HubError
-from core.events.log import LogReader
 from core.events.subscriptions import store
 from core.events.subscriptions import subscription as core
 from core.events.subscriptions.store import Change, Figures
@@ -18,26 +17,21 @@ from core.operations.validation import validated
 from handlers.resources.etag import matches
 from handlers.resources.models import DeleteInput, GetInput
 from handlers.subscriptions.models import (
-    BehindPosition,
-    BehindTime,
     ChangeSubscription,
     ListSubscriptions,
     NewSubscription,
-    Start,
     Subscription,
     SubscriptionChange,
     SubscriptionNow,
 )
 from handlers.subscriptions.rights import check_caller, found, held
+from handlers.subscriptions.start import cursor_of
 
 _READ, _WRITE = "read:subscriptions", "write:subscriptions"
 
 
 class Subscriptions:
-    """The subscriptions of the caller's organisation; `log` tells which position a time has."""
-
-    def __init__(self, log: LogReader) -> None:
-        self._log = log
+    """The subscriptions of the caller's organisation."""
 
     def operations(self) -> list[Operation]:
         """Return the operations."""
@@ -91,7 +85,7 @@ class Subscriptions:
             delays=new.backoff.delays(),
             max_deliveries=new.max_deliveries,
         )
-        cursor = await self._cursor(ctx, new.start)
+        cursor = await cursor_of(ctx.db, ctx.caller.org_id, new.start)
         return _document(await store.create(ctx.db, ctx.caller.org_id, wanted, ctx.now, cursor))
 
     @operation(
@@ -156,15 +150,6 @@ class Subscriptions:
         if before.delivery == "push":
             raise HubError("RESOURCE_CONFLICT", "This subscription is a webhook's: change the webhook")
         return before
-
-    async def _cursor(self, ctx: Context, start: Start) -> int | None:
-        match start:
-            case BehindPosition(position=position):
-                return int(position)
-            case BehindTime(time=moment):
-                return await self._log.position_at(ctx.caller.org_id, moment)
-            case "now":
-                return None
 
 
 def _document(subscription: core.Subscription, figures: Figures | None = None) -> Document:

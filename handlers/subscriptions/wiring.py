@@ -18,5 +18,5 @@ def subscription_operations(
 ) -> list[Operation]:
     """Return the operations; `poke` wakes the relay."""
     consuming = Consuming(Consumer(database, clock, poke), arrivals, clock)
-    kinds = (Subscriptions(log), consuming, Letters(), Replays(log))
+    kinds = (Subscriptions(), consuming, Letters(), Replays(log))
     return [operation for kind in kinds for operation in kind.operations()]

@@ -16,6 +16,8 @@ from handlers.webhooks.operations import parsed
 from handlers.webhooks.rights import check_caller
 from handlers.webhooks.store import SQL, missing
 
+MOST_COUNTED = 100_000
+
 
 class Deliveries:
     """What was and is sent to the caller's organisation's webhooks."""
@@ -33,19 +35,22 @@ class Deliveries:
         shows=Delivery,
     )
     async def list(self, ctx: Context, wanted: ListDeliveries) -> Page:
-        """List the deliveries of a webhook that were tried or are to be, newest first, with every attempt."""
+        """List the deliveries of a webhook, outstanding, delivered or given up, newest first, with every attempt."""
         check_caller(ctx.caller)
         org_id, id = ctx.caller.org_id, parsed(wanted.id)
         if await store.find(ctx.db, org_id, id) is None:
             missing()
         first = (wanted.page - 1) * wanted.per_page
-        rows = await ctx.db.fetch(SQL["deliveries"], org_id, id, wanted.per_page, first, wanted.status)
+        rows = await ctx.db.fetch(
+            SQL["deliveries"], org_id, id, wanted.per_page, first, wanted.status, MOST_COUNTED + 1
+        )
         found = [row for row in rows if row["delivery"] is not None]
         attempts: dict[int, list[Any]] = {row["delivery"]: [] for row in found}
         for row in await ctx.db.fetch(SQL["attempts"], org_id, id, list(attempts)):
             attempts[row["delivery"]].append(_attempt(row))
         items = [_text(row, attempts[row["delivery"]]) for row in found]
-        return Page(items, wanted.page, wanted.per_page, rows[0]["total"])
+        total = rows[0]["total"]
+        return Page(items, wanted.page, wanted.per_page, min(total, MOST_COUNTED), is_exact=total <= MOST_COUNTED)
 
     @operation(
         "webhook_deliveries.resend",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, St
 from handlers.described import Described
 from handlers.resources.models import Body, DeleteInput, GetInput, Text
 from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME, Own
+from handlers.subscriptions.models import Start
 
 MOST_EVENTS = 100
 LONGEST_OVERLAP_SECONDS = 7 * 24 * 3600
@@ -20,6 +21,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "events": ["agent.*"],
     "description": "",
     "max_per_second": None,
+    "ordered": False,
     "status": "active",
     "status_reason": None,
     "failing_since": None,
@@ -78,6 +80,7 @@ class Webhook(Own):
     events: list[str]
     description: str
     max_per_second: float | None
+    ordered: bool
     status: Literal["active", "paused", "disabled"]
     status_reason: str | None
     failing_since: datetime | None
@@ -95,7 +98,8 @@ class WebhookWithSecret(Webhook):
 class NewWebhook(Body):
     """A webhook to make: where to, and for which events; `*` in an event's type stands for anything, dots too.
 
-    At most `max_per_second` events are sent; without it as many as the receiver acknowledges.
+    At most `max_per_second` events are sent; without it as many as the receiver acknowledges. `ordered`: of one subject the next is
+    sent when the one before was acknowledged or given up.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"url": _URL, "events": ["agent.*"]}]})
@@ -104,6 +108,8 @@ class NewWebhook(Body):
     events: Events
     description: Text = ""
     max_per_second: Rate | None = None
+    ordered: bool = False
+    start: Start = "now"
 
 
 class WebhookChange(Body):
@@ -219,7 +225,7 @@ class Resend(GetInput):
 
 
 class Resent(BaseModel):
-    """A delivery that was made; it is in the log of deliveries once it was tried."""
+    """A delivery that was made."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"delivery_id": "2", "event_id": EXAMPLE_ID}]})
 

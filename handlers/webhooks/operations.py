@@ -77,7 +77,7 @@ class Webhooks:
         holds_secret=True,
     )
     async def create(self, ctx: Context, new: NewWebhook) -> Document:
-        """Make a webhook, which gets what happens from now on; its secret is in this answer only."""
+        """Make a webhook, which gets what happens from now on, or from its start; its secret is in this answer only."""
         check_caller(ctx.caller, sees_events=True)
         await check_url(self._outbound, new.url)
         id, secret = new_id(), make_secret()
@@ -147,6 +147,15 @@ class Webhooks:
         overlap = float(wanted.overlap_seconds)
         await ctx.db.execute(SQL["rotate"], ctx.caller.org_id, held.id, sealed, overlap, ctx.now)
         return (await store.find(ctx.db, ctx.caller.org_id, held.id) or missing()).document(secret)
+
+    @operation("webhooks.pause", scope=_WRITE, transaction="write", input=DeleteInput, result=Document, shows=Webhook)
+    async def pause(self, ctx: Context, wanted: DeleteInput) -> Document:
+        """Send nothing until the webhook is enabled, and keep what comes meanwhile; what is on its way is not held."""
+        check_caller(ctx.caller)
+        held = await _held(ctx, ctx.db, wanted)
+        if held.status == "active":
+            await subscriptions.change(ctx.db, ctx.caller.org_id, held.id, Change(status="paused"), ctx.now)
+        return (await store.find(ctx.db, ctx.caller.org_id, held.id) or missing()).document()
 
     @operation("webhooks.enable", scope=_WRITE, transaction="write", input=DeleteInput, result=Document, shows=Webhook)
     async def enable(self, ctx: Context, wanted: DeleteInput) -> Document:

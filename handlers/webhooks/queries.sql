@@ -5,7 +5,7 @@ INSERT INTO webhooks (org_id, id, url, description, max_per_second, paced_at, se
 VALUES ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7, $7)
 
 -- name: find
-SELECT w.id, w.version + s.version - 1 AS version, w.url, w.description, w.max_per_second, s.types AS events, s.status, s.status_reason,
+SELECT w.id, w.version + s.version - 1 AS version, w.url, w.description, w.max_per_second, s.ordered, s.types AS events, s.status, s.status_reason,
        w.failing_since, CASE WHEN w.old_until > clock_timestamp() THEN w.old_until END AS old_until, w.created_at,
        greatest(w.updated_at, s.updated_at) AS updated_at
 FROM webhooks w JOIN subscriptions s USING (org_id, id)
@@ -14,7 +14,7 @@ WHERE w.org_id = $1 AND w.id = $2
 -- name: list
 -- One statement, so that the page and the total are of one moment; the total stands alone where the page is empty.
 WITH wanted AS (
-    SELECT w.id, w.version + s.version - 1 AS version, w.url, w.description, w.max_per_second, s.types AS events, s.status,
+    SELECT w.id, w.version + s.version - 1 AS version, w.url, w.description, w.max_per_second, s.ordered, s.types AS events, s.status,
            s.status_reason, w.failing_since, CASE WHEN w.old_until > clock_timestamp() THEN w.old_until END AS old_until, w.created_at,
            greatest(w.updated_at, s.updated_at) AS updated_at
     FROM webhooks w JOIN subscriptions s USING (org_id, id)
@@ -63,23 +63,20 @@ FROM unnest($1::uuid[], $2::uuid[], $3::boolean[]) AS given (org_id, id, is_well
 WHERE w.org_id = given.org_id AND w.id = given.id AND (w.failing_since IS NULL) <> given.is_well
 
 -- name: deliveries
--- What was tried, is to be tried, or was given up, newest first. One that is neither outstanding nor dead was delivered, and has its
--- attempts; so it is found by these.
-WITH known AS (
-    SELECT a.delivery, a.event_id FROM attempts a WHERE a.org_id = $1 AND a.subscription_id = $2
-    UNION
-    SELECT d.id, d.event_id FROM deliveries d WHERE d.org_id = $1 AND d.subscription_id = $2
-), told AS (
-    SELECT k.delivery, k.event_id, d.due_at,
-           CASE WHEN d.id IS NOT NULL THEN 'pending' WHEN l.id IS NOT NULL THEN 'dead_lettered' ELSE 'delivered' END AS status
-    FROM known k
-    LEFT JOIN deliveries d ON d.org_id = $1 AND d.subscription_id = $2 AND d.id = k.delivery
-    LEFT JOIN dead_letters l ON l.org_id = $1 AND l.subscription_id = $2 AND l.delivery = k.delivery
-), wanted AS (
-    SELECT * FROM told WHERE $5::text IS NULL OR status = $5
+-- What is outstanding, was given up, or was delivered, newest first, counted up to $6. Each comes in the order of an index, so that a page
+-- costs what it shows; what was delivered is found by the attempt that was acknowledged.
+WITH wanted AS NOT MATERIALIZED (
+    SELECT d.id AS delivery, d.event_id, d.due_at, 'pending' AS status FROM deliveries d
+    WHERE d.org_id = $1 AND d.subscription_id = $2 AND ($5::text IS NULL OR $5 = 'pending')
+    UNION ALL
+    SELECT l.delivery, l.event_id, NULL, 'dead_lettered' FROM dead_letters l
+    WHERE l.org_id = $1 AND l.subscription_id = $2 AND ($5::text IS NULL OR $5 = 'dead_lettered')
+    UNION ALL
+    SELECT a.delivery, a.event_id, NULL, 'delivered' FROM attempts a
+    WHERE a.org_id = $1 AND a.subscription_id = $2 AND a.outcome = 'acknowledged' AND ($5::text IS NULL OR $5 = 'delivered')
 )
 SELECT counted.total, page.delivery, page.event_id, page.due_at, page.status, e.type, e.subject, e.position
-FROM (SELECT count(*) AS total FROM wanted) AS counted
+FROM (SELECT count(*) AS total FROM (SELECT FROM wanted LIMIT $6::bigint) AS few) AS counted
 LEFT JOIN (SELECT * FROM wanted ORDER BY delivery DESC LIMIT $3 OFFSET $4) AS page ON true
 LEFT JOIN events e ON e.org_id = $1 AND e.event_id = page.event_id
 ORDER BY page.delivery DESC

@@ -16,6 +16,7 @@ from core.events.subscriptions.subscription import NewSubscription
 from core.operations.results import Document
 from core.store.queries import load_queries
 from core.store.statements import Statements
+from handlers.subscriptions.start import cursor_of
 from handlers.webhooks.circuit import MOST_AT_ONCE
 from handlers.webhooks.models import NewWebhook
 from handlers.webhooks.policy import DELAYS, LEASE_SECONDS, MOST_ATTEMPTS
@@ -35,6 +36,7 @@ class Webhook:
     events: tuple[str, ...]
     description: str
     max_per_second: float | None
+    ordered: bool
     status: str
     status_reason: str | None
     failing_since: datetime | None
@@ -56,6 +58,7 @@ class Webhook:
             "events": self.events,
             "description": self.description,
             "max_per_second": self.max_per_second,
+            "ordered": self.ordered,
             "status": self.status,
             "status_reason": self.status_reason,
             "failing_since": _moment(self.failing_since),
@@ -68,19 +71,20 @@ class Webhook:
 
 
 async def create(db: Statements, org_id: UUID, id: UUID, new: NewWebhook, sealed: str, now: datetime) -> Webhook:
-    """Make a webhook that gets what comes from now on."""
+    """Make a webhook that begins where it is to."""
     pushed = NewSubscription(
         id=id,
         name=f"webhook:{id}",
         delivery="push",
         types=new.events,
+        ordered=new.ordered,
         max_in_flight=MOST_LEASED,
         ack_seconds=LEASE_SECONDS,
         delays=DELAYS,
         max_deliveries=MOST_ATTEMPTS,
         target=id,
     )
-    await subscriptions.create(db, org_id, pushed, now, None)
+    await subscriptions.create(db, org_id, pushed, now, await cursor_of(db, org_id, new.start))
     await db.execute(SQL["insert"], org_id, id, new.url, new.description, new.max_per_second, sealed, now)
     return await find(db, org_id, id) or missing()
 

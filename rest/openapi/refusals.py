@@ -55,7 +55,8 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "jobs.list": (),
     "jobs.get": (),
     "jobs.cancel": ("RESOURCE_CONFLICT",),
-    **{f"webhooks.{verb}": () for verb in ("list", "get", "create", "update", "delete", "rotate", "enable", "test")},
+    **{f"webhooks.{verb}": () for verb in ("list", "get", "create", "update", "delete", "rotate")},
+    **{f"webhooks.{verb}": () for verb in ("pause", "enable", "test")},
     **{f"webhook_deliveries.{verb}": () for verb in ("list", "resend")},
 }
 _FOR_ANYBODY = ["BAD_REQUEST", "UNKNOWN_PARAMETER", "VALIDATION_ERROR", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]

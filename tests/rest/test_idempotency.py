@@ -42,7 +42,7 @@ BODIES: Mapping[str, tuple[Any, Any]] = {
     "webhooks.create": (NEW_WEBHOOK, {**NEW_WEBHOOK, "events": ["twin.*"]}),
     "webhooks.update": ({"description": "C"}, {"description": "D"}),
     "webhooks.rotate": ({"overlap_seconds": 60}, {"overlap_seconds": 61}),
-    **{f"webhooks.{verb}": (None, None) for verb in ("enable", "test")},
+    **{f"webhooks.{verb}": (None, None) for verb in ("pause", "enable", "test")},
     "webhook_deliveries.resend": (None, None),
     "events.append": (
         {"type": "custom.a", "subject": "a", "data": {}},
@@ -68,7 +68,7 @@ SAYS_THE_SAME = {
     *(f"dead_letters.{verb}" for verb in ("redrive", "purge")),
     *(f"replays.{verb}" for verb in ("pause", "resume", "cancel")),
     "jobs.cancel",
-    "webhooks.enable",
+    *(f"webhooks.{verb}" for verb in ("pause", "enable")),
 }
 # What is of one answer alone, or of its moment.
 OWN_HEADERS = {"x-request-id", "date", "idempotent-replayed"}

@@ -237,7 +237,8 @@ class Examples:
         return begun.body["id"]
 
     async def _delivery(self, webhook: str) -> str:
-        """Have an event be on its way to a webhook; returns the delivery's id."""
+        """Have an event be on its way to a webhook, which was paused by now; returns the delivery's id."""
+        await self._rest.call("POST", f"{webhook}/enable")
         made = self._whole(self._document["paths"]["/v2/agents"]["post"]["requestBody"])
         await self._rest.call("POST", "/v2/agents", made["content"]["application/json"]["examples"]["example"]["value"])
 

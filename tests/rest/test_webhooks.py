@@ -109,6 +109,34 @@ async def test_rotation_keeps_the_old_secret_for_the_overlap(rest: RestServer, k
     (await rest.call("POST", path, key, body={"overlap_seconds": 700_000})).error(422, "VALIDATION_ERROR")
 
 
+async def test_webhook_is_paused_and_goes_on(rest: RestServer, key: str):
+    """To say it twice changes nothing; what is disabled is not paused."""
+    webhook = await _made(rest, key)
+    path = f"/v2/webhooks/{webhook['id']}"
+    for verb, status in (("pause", "paused"), ("enable", "active")):
+        said = [await rest.call("POST", f"{path}/{verb}", key) for _ in range(2)]
+        assert [each.json()["status"] for each in said] == [status] * 2
+        assert said[0].headers["ETag"] == said[1].headers["ETag"]
+    assert (await rest.call("GET", path, key)).json()["version"] == webhook["version"] + 2
+
+
+async def test_webhook_begins_where_it_is_to(rest: RestServer, key: str, organisation: Organisation):
+    """Behind a position, behind a time, or with what comes; where that is, its subscription shows."""
+    await organisation.rows("UPDATE heads SET position = 9")
+    begins = [
+        ("now", "9"),
+        ({"position": "4"}, "4"),
+        ({"time": "2020-01-01T00:00:00Z"}, "0"),
+        ({"position": "12"}, "9"),
+    ]
+    for start, position in begins:
+        webhook = await _made(rest, key, start=start, ordered=start == "now")
+        assert webhook["ordered"] == (start == "now")
+        subscription = (await rest.call("GET", f"/v2/subscriptions/{webhook['id']}", key)).json()
+        assert (subscription["delivery"], subscription["position"]) == ("push", position)
+        assert subscription["ordered"] == webhook["ordered"]
+
+
 async def test_deleted_webhook_is_gone_with_its_subscription(rest: RestServer, key: str, organisation: Organisation):
     """Nothing of it is left."""
     webhook = await _made(rest, key)
@@ -127,6 +155,7 @@ async def test_others_see_nothing_of_a_webhook(rest: RestServer, key: str, organ
         ("GET", one, None),
         ("PATCH", one, {"description": "mine"}),
         ("POST", f"{one}/rotate", {"overlap_seconds": 0}),
+        ("POST", f"{one}/pause", None),
         ("POST", f"{one}/enable", None),
         ("POST", f"{one}/test", None),
         ("GET", f"{one}/deliveries", None),

@@ -22,6 +22,7 @@ class Receiver:
     port: int = 0
     answer: Answer | None = None
     secret: str = ""
+    texts: list[str] = field(default_factory=list[str])
     bodies: list[Any] = field(default_factory=list[Any])
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     came: asyncio.Event = field(default_factory=asyncio.Event)
@@ -46,6 +47,7 @@ class Receiver:
         text = await request.text()
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = Webhook(self.secret).verify(text, headers) if self.secret else await request.json()
+        self.texts.append(text)
         self.bodies.append(body)
         self.headers.append(headers)
         self.came.set()

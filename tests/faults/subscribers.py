@@ -23,7 +23,7 @@ class Wish:
     `attempts` its events become dead letters. `replays`: a part of the log comes once more, into `replays_into` or itself."""
 
     name: str
-    kind: Literal["pull", "webhook"] = "pull"
+    kind: Literal["pull", "socket", "webhook"] = "pull"
     types: Sequence[str] = ("*",)
     few_subjects: bool = False
     ordered: bool = False
@@ -81,6 +81,7 @@ class Pulls:
         few = list(subjects[:5]) if wish.few_subjects else []
         body = {
             "name": wish.name,
+            "delivery": wish.kind,
             "types": list(wish.types),
             "subjects": few,
             "ordered": wish.ordered,
@@ -102,6 +103,13 @@ class Pulls:
 
     def close(self) -> None:
         """It has nothing."""
+
+
+@dataclass
+class Sockets(Pulls):
+    """Subscriptions that are consumed by socket, by all processes at once."""
+
+    module: str = "tests.faults.socket_consumer"
 
 
 @dataclass
@@ -145,27 +153,28 @@ def _promise(wish: Wish, answer: Any, subjects: Sequence[str]) -> Promise:
         wish.ordered,
         behind=int(answer["position"]),
         leases=wish.kind != "webhook",
+        gives_back=wish.kind == "socket",
         attempts=answer["max_deliveries"],
     )
 
 
 AGENTS, KNOWLEDGE, TWINS, CREATED = ("agent.*",), ("knowledge.*",), ("twin.*",), ("*.created",)
-# Every kind: pulled and posted, in order and not, of all and of some, with replays into themselves and into others.
+# Every kind: pulled, by socket and posted, in order and not, of all and of some, with replays into themselves and into others.
 MANY = (
     Wish("all", workers=2),
-    Wish("all in order", ordered=True, workers=3),
+    Wish("all in order", kind="socket", ordered=True, workers=3),
     Wish("agents in order", types=AGENTS, ordered=True, workers=2),
-    Wish("agents", types=AGENTS, workers=2),
+    Wish("agents", kind="socket", types=AGENTS, workers=2),
     Wish("knowledge in order", types=KNOWLEDGE, ordered=True, replays=True),
     Wish("knowledge", types=KNOWLEDGE),
-    Wish("twins in order", types=TWINS, ordered=True, replays=True, replays_into="created"),
+    Wish("twins in order", kind="socket", types=TWINS, ordered=True, replays=True, replays_into="created"),
     Wish("twins", types=TWINS, refuses=50),
-    Wish("created", types=CREATED),
-    Wish("five in order", few_subjects=True, ordered=True),
+    Wish("created", kind="socket", types=CREATED),
+    Wish("five in order", kind="socket", few_subjects=True, ordered=True),
     Wish("five", few_subjects=True, types=("*.updated",)),
     Wish("poisoned", few_subjects=True, poisoned=True, attempts=4),
-    Wish("poisoned in order", few_subjects=True, poisoned=True, attempts=4, ordered=True),
-    Wish("refuser in order", types=TWINS, refuses=100, ordered=True),
+    Wish("poisoned in order", kind="socket", few_subjects=True, poisoned=True, attempts=4, ordered=True),
+    Wish("refuser in order", kind="socket", types=TWINS, refuses=100, ordered=True),
     Wish("hook-agents", kind="webhook", types=AGENTS),
     Wish("hook-knowledge", kind="webhook", types=KNOWLEDGE),
     Wish("hook-twins", kind="webhook", types=TWINS, replays=True),

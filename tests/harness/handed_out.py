@@ -5,7 +5,8 @@
     nothing else was given; what was given is as the log has it       all
     the same event has the same id each time                          all
     what was told to be done never comes again                        pull, socket
-    it comes again only after a refusal or the end of the lease       pull, socket
+    it comes again only after a refusal or the end of the lease,      pull, socket
+      which by socket is at the latest that of the connection
     no lease is given twice; an attempt is left out only where an     pull, socket
       answer got lost
     it comes again only after a refusal, silence, or with a fault     webhook
@@ -48,7 +49,8 @@ class Entry(NamedTuple):
 class Promise:
     """What a subscription is to hand out: events of these types and subjects, behind a position, up to another.
 
-    `replayed` is of a replay. `leases`: whether its consumers know of their leases; `attempts`: how often it tries at most.
+    `replayed` is of a replay. `leases`: whether its consumers know of their leases; `attempts`: how often it tries at most. With
+    `gives_back` a lease ends with the connection that has it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Promise:
     replayed: bool = False
     leases: bool = True
     attempts: int = 1_000
+    gives_back: bool = False
 
     def wanted(self, log: Iterable[Entry]) -> list[Entry]:
         """Return what of the log it is for, in order."""
@@ -79,7 +82,8 @@ class Promise:
 class Receipt:
     """An event in the hands of a consumer: when it came, until when it was leased, what was said to it and when, and the reply.
 
-    `hold` names the lease, or the request of a webhook. `done` is None where no reply came, False where it came too late.
+    `hold` names the lease, or the request of a webhook. `done` is None where no reply came, False where it came too late. `ended`
+    is when the consumer's connection ended before it had one, as far as it could note that.
     """
 
     hold: str
@@ -93,6 +97,12 @@ class Receipt:
     how: How | None = None
     said_at: float = inf
     done: bool | None = None
+    ended: float = inf
+
+    @property
+    def is_timely(self) -> bool:
+        """Whether it came while the lease went on; a connection may have ended some time before its consumer saw that."""
+        return self.at < self.until and (self.done is True or self.at < self.ended - NOTED_SECONDS)
 
     @property
     def settles_at(self) -> float:
@@ -212,23 +222,30 @@ def _doubles(promise: Promise, history: History) -> Iterator[str]:
             yield f"the lease {hold} was given {times} times"
     for position, receipts in history.by_position.items():
         if promise.leases:
-            yield from _leased_wrongly(position, receipts, history.unanswered)
+            yield from _leased_wrongly(promise, position, receipts, history)
         else:
             yield from _posted_wrongly(position, receipts, history)
 
 
-def _leased_wrongly(position: int, receipts: Sequence[Receipt], unanswered: int) -> Iterator[str]:
+def _leased_wrongly(promise: Promise, position: int, receipts: Sequence[Receipt], history: History) -> Iterator[str]:
     missing = receipts[-1].attempt - len(receipts)
-    if missing > unanswered:
-        yield f"{position}: {missing} attempts reached nobody, and {unanswered} answers were lost"
+    if missing > history.unanswered:
+        yield f"{position}: {missing} attempts reached nobody, and {history.unanswered} answers were lost"
     for one, next in pairwise(receipts):
         if one.attempt == next.attempt:
             yield f"{position}: attempt {one.attempt} was given twice"
         elif one.how in ("ack", "bury") and one.done:
             yield f"{position} came again, by attempt {next.attempt}, after it was done"
-        elif next.at < one.until and not (one.how == "refuse" and one.done is not False and one.said_at < next.at):
+        elif next.at < one.until and not _is_free(promise, one, next, history):
             early = one.until - next.at
             yield f"{position}: attempt {next.attempt} was given {early:.3f} s before the lease of {one.attempt} ended"
+
+
+def _is_free(promise: Promise, one: Receipt, next: Receipt, history: History) -> bool:
+    """Tell whether it may come again before its lease has ended: it was refused, or given back with a connection."""
+    if one.how == "refuse" and one.done is not False and one.said_at < next.at:
+        return True
+    return promise.gives_back and (one.ended - NOTED_SECONDS < next.at or history.had_fault(one.at, next.at))
 
 
 def _posted_wrongly(position: int, receipts: Sequence[Receipt], history: History) -> Iterator[str]:
@@ -257,10 +274,9 @@ def _graves(promise: Promise, wanted: Sequence[Entry], log: Sequence[Entry], his
 
 def _disorder(wanted: Sequence[Entry], history: History) -> Iterator[str]:
     died = {each.position: each.died_at for each in history.letters}
-    # What came after its lease had ended is somebody else's by then: no order is promised for it.
+    # What came when its lease had ended is somebody else's by then: no order is promised for it.
     timely = {
-        position: [each for each in receipts if each.at < each.until]
-        for position, receipts in history.by_position.items()
+        position: [each for each in receipts if each.is_timely] for position, receipts in history.by_position.items()
     }
     before: dict[str, tuple[int, float, float]] = {}
     for entry in wanted:

@@ -8,6 +8,7 @@ Each life of a consumer has a file of its own. A line is a JSON array, the first
     said      how, holds                        an answer is about to be sent
     done      holds                             what the hub has replied: these are done
     lost      holds                             and these it did not take
+    ended     holds                             the connection that had them is no more
     wrong     subscription, words               what must not happen has
 """
 
@@ -53,6 +54,10 @@ class Journal:
         """Note what the hub has said to an answer."""
         self._write(["done", list(done)], ["lost", list(lost)])
 
+    def ended(self, holds: Sequence[str]) -> None:
+        """Note that a connection has ended, or is about to, without a reply to these."""
+        self._write(["ended", list(holds), time.time()])
+
     def wrong(self, subscription: str, words: str) -> None:
         """Note what must not happen."""
         self._write(["wrong", subscription, words])
@@ -88,14 +93,26 @@ class Noted:
                 case "given", [name, receipt]:
                     held[receipt["hold"]] = Receipt(**receipt)
                     self.receipts[name].append(held[receipt["hold"]])
-                case "said", [how, holds, at]:
-                    for hold in holds:
-                        held[hold].how, held[hold].said_at = how, at
-                case (("done" | "lost"), [holds]):
-                    for hold in holds:
-                        held[hold].done = kind == "done"
+                case "wrong", _:
+                    self.wrong.append(f"{rest}")
                 case _:
-                    self.wrong.append(f"{kind} {rest}")
+                    _note(held, kind, rest)
+
+
+def _note(held: Mapping[str, Receipt], kind: str, rest: Sequence[Any]) -> None:
+    """Note what was said to what is held, or came of it."""
+    match kind, rest:
+        case "said", [how, holds, at]:
+            for hold in holds:
+                held[hold].how, held[hold].said_at = how, at
+        case (("done" | "lost"), [holds]):
+            for hold in holds:
+                held[hold].done = kind == "done"
+        case "ended", [holds, at]:
+            for hold in holds:
+                held[hold].ended = at
+        case _:
+            raise ValueError(f"{kind} {rest}")
 
 
 def received(hold: str, event: Mapping[str, Any], position: str, *, replayed: bool, **more: Any) -> Receipt:

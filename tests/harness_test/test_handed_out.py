@@ -18,6 +18,7 @@ LOG = [
 ]
 PULL = Promise("books", "s", types=("agent.*",), attempts=3)
 ORDERED = replace(PULL, ordered=True)
+SOCKET = replace(PULL, gives_back=True)
 HOOK = replace(PULL, leases=False)
 
 
@@ -92,6 +93,16 @@ def test_what_is_wrong_is_found(receipts: Sequence[Receipt], words: str):
 def test_attempt_may_get_lost_with_an_answer():
     """A pull whose answer never came has taken events."""
     assert problems_of(PULL, LOG, History([*ALL[1:], given(1, 1, attempt=2)], unanswered=1)) == []
+
+
+def test_lease_ends_with_its_connection_only_by_socket():
+    """What a socket leaves is given to another at once; what a puller leaves is not."""
+    left = [*ALL[1:], given(1, 1, **SILENT, ended=1.5), given(1, 1.6, attempt=2)]
+    assert problems_of(SOCKET, LOG, History(left)) == []
+    assert len(problems_of(PULL, LOG, History(left))) == 1
+    silent = [*ALL[1:], given(1, 1, **SILENT), given(1, 1.6, attempt=2)]
+    assert len(problems_of(SOCKET, LOG, History(silent))) == 1
+    assert problems_of(SOCKET, LOG, History(silent, faults=[(1.2, 1.9)])) == []
 
 
 def test_order_of_a_subject():

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults.deliveries import live, world
-from tests.faults.subscribers import MANY, Kind, Pulls, Webhooks
+from tests.faults.subscribers import MANY, Kind, Pulls, Sockets, Webhooks
 from tests.harness.engines import PrivateEngines
 from tests.harness.hub_process import HubProcesses
 
 SUBJECTS = 300
 REST_SECONDS = 1_800.0
-VICTIMS = ("relay", "node", "work", "postgres", "pull", "webhook")
+VICTIMS = ("relay", "node", "work", "postgres", "pull", "socket", "webhook")
 
 
 @pytest.mark.deadline(0)
@@ -31,7 +31,7 @@ async def test_nothing_is_lost_whatever_is_killed(
     chance = random.Random(seed)
     schedule = [VICTIMS[n] if n < len(VICTIMS) else chance.choice(VICTIMS) for n in range(kills)]
     chance.shuffle(schedule)
-    kinds: dict[str, Kind] = {"pull": Pulls(3), "webhook": Webhooks(2)}
+    kinds: dict[str, Kind] = {"pull": Pulls(3), "socket": Sockets(2), "webhook": Webhooks(2)}
     with capsys.disabled():
         print(f"\nFAULT_SEED={seed}, {events} events, {len(MANY)} subscriptions, {kills} kills")
     async with world(private_engines, hubs, kinds, tmp_path, seed) as at:

@@ -153,7 +153,7 @@ async def _replay(bench: Bench, sizes: Sizes, engines: Engines) -> Table:
         (Row("**the hub**, a replay into a subscription that is pulled", {}), _replayed),
         (Row(f"**the hub**, `GET /v2/events`, pages of {MOST_PULLED}, one after the other", {}), _paged),
     ]
-    if bench.peers:
+    if "redis-streams" in bench.peers:
         kinds.append((Row("Redis Streams, from memory, by a group that begins at 0", {}), _streamed))
     for _ in range(sizes.rounds):
         for row, run in kinds:

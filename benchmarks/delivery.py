@@ -8,32 +8,40 @@ from benchmarks.bench import Bench
 from benchmarks.contenders import Scales
 from benchmarks.deliverers import SLOTS, ByPull, BySocket, ByWebhook, Deliverer, Engines, Line, RedisStreams
 from benchmarks.job import Pace
+from benchmarks.jobs_peer import Procrastinate, schema
 from benchmarks.published import PublishedWindow
 from benchmarks.report import Column, Goal, Row, Table, ratios
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured."""
+    """How much is measured; `slow_` of what cannot do as much."""
 
     rounds: int
     warm_seconds: float
     seconds: float
     per_second: float
     backlog: int
+    slow_per_second: float
+    slow_backlog: int
 
 
-WHOLE = Sizes(rounds=3, warm_seconds=1.0, seconds=4.0, per_second=500.0, backlog=20_000)
-QUICK = Sizes(rounds=1, warm_seconds=0.1, seconds=0.4, per_second=50.0, backlog=200)
+WHOLE = Sizes(
+    rounds=3, warm_seconds=1.0, seconds=4.0, per_second=500.0, backlog=20_000, slow_per_second=100.0, slow_backlog=1_000
+)
+QUICK = Sizes(
+    rounds=1, warm_seconds=0.1, seconds=0.4, per_second=50.0, backlog=200, slow_per_second=50.0, slow_backlog=50
+)
 COLUMNS = (
     Column("p50", "commit to delivery, p50 ms", digits=1, spread=False),
     Column("p99", "p99 ms", digits=1),
     Column("speed", "out of a backlog, events/s"),
     Column("cost", "server CPU, µs an event"),
     Column("broker_cost", "broker and database CPU, µs an event", spread=False),
-    Column("speed_ratio", "the hub's speed over this", digits=2, unit=" x"),
+    Column("speed_ratio", "the hub's speed over this, by pull or, of those that post, by webhook", digits=2, unit=" x"),
     Column("busy", "server busy at the pace", digits=2, spread=False, main=False),
 )
+POSTING = ("hub-webhook", "procrastinate")
 P99_MS, POSTED = 50.0, 500.0
 
 Figures = Mapping[str, float]
@@ -49,22 +57,25 @@ async def measure(bench: Bench) -> list[Table]:
         for deliverer in deliverers:
             async with deliverer.opened() as line:
                 _add(rows[deliverer.key], await _run(line, deliverer, sizes))
-    pulled = rows["hub-pull"].figures["speed"]
-    for row in rows.values():
-        row.figures["speed_ratio"] = ratios(pulled, row.figures["speed"])
+    for key, row in rows.items():
+        alike = "hub-webhook" if key in POSTING else "hub-pull"
+        row.figures["speed_ratio"] = ratios(rows[alike].figures["speed"], row.figures["speed"])
     says = (
         f"**From commit to delivery**, events of 256 bytes to one receiver, {sizes.per_second:.0f} a second, each in a transaction "
         f"of its own; then {sizes.backlog:,} that are committed at once, timed from the first to the last; {rounds} rounds:"
     )
-    return [Table("delivery", says, "way", COLUMNS, list(rows.values()), _goals(rows))]
+    notes = [] if schema() is not None else ["procrastinate is missing: make peers"]
+    return [Table("delivery", says, "way", COLUMNS, list(rows.values()), _goals(rows), notes)]
 
 
 async def _deliverers(bench: Bench, sizes: Sizes) -> Sequence[Deliverer]:
     engines = await Engines.of(bench.hub)
     usual = (sizes.per_second, sizes.backlog)
     ways: list[Deliverer] = [way(bench, engines, usual) for way in (BySocket, ByPull, ByWebhook)]
-    if bench.peers:
+    if "redis-streams" in bench.peers:
         ways.append(RedisStreams(bench, engines, usual))
+    if "procrastinate" in bench.peers and schema() is not None:
+        ways.append(Procrastinate(bench, engines, (sizes.slow_per_second, sizes.slow_backlog)))
     return ways
 
 

@@ -26,7 +26,7 @@ from core.store.database import connect_as
 # Transactions that can be under way while events are committed one by one.
 SLOTS = 16
 PULLERS = 4
-MOST_PULLED = 100
+MOST_PULLED = 250
 _MEMBER_SECONDS = 300.0
 NOTED_LOOKS = 50
 _ATTEMPTS = "SELECT count(*) FROM attempts WHERE org_id = $1 AND subscription_id = $2 AND outcome = 'acknowledged'"
@@ -189,6 +189,7 @@ class ByWebhook(_Hub):
         """Raise AssertionError where not every delivery has an attempt that is kept."""
         connection, kept = await connect_as(self._hub.database_url, "hub_system"), 0
         try:
+            kept = 0
             for _ in range(NOTED_LOOKS):
                 kept = int(await connection.fetchval(_ATTEMPTS, org_id, UUID(id)) or 0)
                 if kept >= receiver.taken:

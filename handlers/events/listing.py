@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from core.events.subscriptions.patterns import like_pattern
 from core.operations.results import Page
 from core.store.statements import Statements
 from handlers.events.models import ListResourceEvents
@@ -77,4 +78,4 @@ def _require_type(asking: Asking, pattern: str) -> None:
         last = beginning[:-1] + chr(ord(beginning[-1]) + 1)
         asking.require(f"{column} >= {asking.bind(beginning)} AND {column} < {asking.bind(last)}")
     if rest.strip("*"):
-        asking.require(f"{column} LIKE {asking.bind(pattern.replace('_', chr(92) + '_').replace('*', '%'))}")
+        asking.require(f"{column} LIKE {asking.bind(like_pattern(pattern))}")

@@ -17,6 +17,7 @@ from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Page, Shown
 from handlers.keys.models import Moment
+from handlers.lists.lister import MOST_COUNTED
 from handlers.resources.models import GetInput
 from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME
 from handlers.subscriptions.models import Glob
@@ -150,9 +151,10 @@ class Letters:
             wanted.which(),
             limit=wanted.per_page,
             offset=(wanted.page - 1) * wanted.per_page,
+            count=MOST_COUNTED + 1,
         )
         items = [orjson.dumps(_shown(each)).decode() for each in page]
-        return Page(items, wanted.page, wanted.per_page, total)
+        return Page(items, wanted.page, wanted.per_page, min(total, MOST_COUNTED), is_exact=total <= MOST_COUNTED)
 
     @operation("dead_letters.get", scope=_READ, transaction="read", input=GetLetter, result=Shown, shows=WholeLetter)
     async def get(self, ctx: Context, wanted: GetLetter) -> Shown:

@@ -98,10 +98,10 @@ async def announce(db: Statements, org_id: UUID, told: Sequence[Announcement], n
 
 
 async def find_page(
-    db: Statements, org_id: UUID, id: UUID, which: Which, *, limit: int, offset: int
+    db: Statements, org_id: UUID, id: UUID, which: Which, *, limit: int, offset: int, count: int
 ) -> tuple[list[DeadLetter], int]:
-    """Return a page of a subscription's dead letters, newest first, and how many there are."""
-    rows = await db.fetch(SQL["list"], org_id, id, limit, offset, *which.values())
+    """Return a page of a subscription's dead letters, newest first, and how many there are, of which `count` are counted."""
+    rows = await db.fetch(SQL["list"], org_id, id, limit, offset, *which.values(), count)
     return [_letter(row) for row in rows if row["id"] is not None], rows[0]["total"]
 
 

@@ -1,14 +1,14 @@
 -- Dead letters. Every statement names the organisation: the role of workers sees all.
 
 -- name: list
--- Newest first; $5 a pattern of types, $6 a subject, $7 and $8 from when to when, each NULL for any.
+-- Newest first; $5 a pattern of types, $6 a subject, $7 and $8 from when to when, each NULL for any. At most $9 are counted.
 WITH wanted AS (
     SELECT * FROM dead_letters
     WHERE org_id = $1 AND subscription_id = $2 AND ($5::text IS NULL OR type LIKE $5) AND ($6::text IS NULL OR subject = $6)
       AND ($7::timestamptz IS NULL OR died_at >= $7) AND ($8::timestamptz IS NULL OR died_at < $8)
 )
 SELECT counted.total, page.*
-FROM (SELECT count(*) AS total FROM wanted) AS counted
+FROM (SELECT count(*) AS total FROM (SELECT FROM wanted LIMIT $9) AS first_of_them) AS counted
 LEFT JOIN (SELECT * FROM wanted ORDER BY died_at DESC, id DESC LIMIT $3 OFFSET $4) AS page ON true
 ORDER BY page.died_at DESC, page.id DESC
 

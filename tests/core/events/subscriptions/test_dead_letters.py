@@ -22,15 +22,21 @@ async def test_dead_letters_are_listed_newest_first_and_found_with_attempts_and_
     subscription, other = await trial.subscribe(0), await trial.subscribe(None)
     await bury_all(trial, subscription)
     async with trial.database.read(trial.org_id) as db:
-        listed, total = await dead_letters.find_page(db, trial.org_id, subscription.id, Which(), limit=2, offset=0)
+        listed, total = await dead_letters.find_page(
+            db, trial.org_id, subscription.id, Which(), limit=2, offset=0, count=3
+        )
         assert (len(listed), total) == (2, 3)
+        _, counted = await dead_letters.find_page(
+            db, trial.org_id, subscription.id, Which(), limit=2, offset=0, count=1
+        )
+        assert counted == 1
         for which, count in (
             (Which(type="agent.*"), 2),
             (Which(subject="agents/b"), 1),
             (Which(since=SystemClock().now()), 0),
             (Which(until=SystemClock().now()), 3),
         ):
-            found = await dead_letters.find_page(db, trial.org_id, subscription.id, which, limit=9, offset=0)
+            found = await dead_letters.find_page(db, trial.org_id, subscription.id, which, limit=9, offset=0, count=9)
             assert (len(found[0]), found[1]) == (count, count), which
         letter = listed[0]
         found = await dead_letters.find(db, trial.org_id, subscription.id, letter.id)
@@ -65,7 +71,9 @@ async def test_purged_letters_are_gone_with_their_attempts(trial: Trial):
     subscription = await trial.subscribe(0)
     await bury_all(trial, subscription)
     async with trial.database.transaction(trial.org_id) as db:
-        (kept, gone), _ = await dead_letters.find_page(db, trial.org_id, subscription.id, Which(), limit=2, offset=0)
+        (kept, gone), _ = await dead_letters.find_page(
+            db, trial.org_id, subscription.id, Which(), limit=2, offset=0, count=3
+        )
         which = Which(ids=[gone.id, new_id()])
         assert await dead_letters.purge(db, trial.org_id, subscription.id, which, 10) == [gone.id]
     assert [row["id"] for row in await trial.rows("SELECT id FROM dead_letters")] == [kept.id]

@@ -1,10 +1,12 @@
 """The jobs of a process, wired: what kinds there are, workers where it does jobs, pokes, figures."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from core.clock import Clock
 from core.events.subscriptions.consumer import Consumer
+from core.events.subscriptions.totals import SubscriptionFigures
 from core.jobs.figures import Figures, JobFigures
 from core.jobs.jobs import Jobs
 from core.jobs.retention import JobRetention
@@ -29,6 +31,7 @@ class JobParts:
     def __init__(self, url: str, database: Database, redis: Redis, clock: Clock, *, does_jobs: bool) -> None:
         self._system = Database(url, role="hub_system", size=POOL_SIZE)
         self.figures = JobFigures(self._system, clock)
+        self.subscriptions = SubscriptionFigures(self._system, clock)
         tidied = self._housekeeping(database, clock)
         kinds, schedules = [each.kind for each in tidied], [each.schedule for each in tidied]
         self.workers = Workers(url, database, self._system, kinds, clock, schedules=schedules) if does_jobs else None
@@ -36,9 +39,15 @@ class JobParts:
         self.jobs = Jobs(clock, self.pokes.poke)
 
     @property
-    def running(self) -> Mapping[str, Workers | JobFigures]:
+    def running(self) -> Mapping[str, Workers | JobFigures | SubscriptionFigures]:
         """What works in the background, by name."""
-        return {"figures": self.figures} | ({} if self.workers is None else {"jobs": self.workers})
+        workers = {} if self.workers is None else {"jobs": self.workers}
+        return {"figures": self.figures, "subscriptions": self.subscriptions} | workers
+
+    @property
+    def pulled(self) -> Counter[str]:
+        """Where it is counted what consumers of subscriptions do."""
+        return self.subscriptions.counts
 
     @property
     def by_kind(self) -> Mapping[str, Figures]:

@@ -1,7 +1,9 @@
 """Pulling from a subscription, and answering what was pulled."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -49,13 +51,16 @@ class Arrivals(Protocol):
 
 
 class Consuming:
-    """What consumers do. A pull holds no transaction and no connection while it waits, not even for others that pull.
+    """What consumers do, counted in `counts`.
+
+    A pull holds no transaction and no connection while it waits, not even for others that pull.
 
     A lease holds the subscription's row: of those who would wait for it, one has a connection. Of those who wait for events, one
     looks; when it has some, the next one does.
     """
 
-    def __init__(self, consumer: Consumer, arrivals: Arrivals, clock: Clock) -> None:
+    def __init__(self, consumer: Consumer, arrivals: Arrivals, clock: Clock, counts: Counter[str]) -> None:
+        self._counts = counts
         self._consumer = consumer
         self._arrivals = arrivals
         self._clock = clock
@@ -77,6 +82,7 @@ class Consuming:
         leased = await self._lease(ctx.caller.org_id, id, wanted.max)
         if not leased and wanted.wait_seconds:
             leased = await self._wait(ctx.caller.org_id, id, wanted.max, until)
+        self._counts.update(delivered=len(leased), expired=sum(each.expired for each in leased))
         return Shown(orjson.dumps({"deliveries": [_shown(each) for each in leased]}).decode())
 
     @operation("subscriptions.ack", scope=_WRITE, transaction="write", input=Ack, result=Shown, shows=Answered)
@@ -84,6 +90,7 @@ class Consuming:
         """Acknowledge: the event is done, and does not come again."""
         holds = await self._holds(ctx, wanted)
         done = await deliveries.ack(ctx.db, ctx.caller.org_id, parsed(wanted.id), list(holds.values()))
+        ctx.after_commit(partial(self._counts.update, acknowledged=len(done)))
         return _answered(holds, done)
 
     @operation("subscriptions.nack", scope=_WRITE, transaction="write", input=Nack, result=Shown, shows=Answered)
@@ -101,6 +108,7 @@ class Consuming:
         )
         for told in announcements(parsed(wanted.id), buried):
             ctx.emit(told.type, told.subject, told.data)
+        ctx.after_commit(partial(self._counts.update, refused=len(refused)))
         return _answered(holds, refused)
 
     @operation("subscriptions.extend", scope=_WRITE, transaction="write", input=Extend, result=Shown, shows=Answered)

@@ -1,5 +1,6 @@
 """All operations on subscriptions, with the parts of a node that they need."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from core.clock import Clock
@@ -14,9 +15,14 @@ from handlers.subscriptions.replaying import Replays
 
 
 def subscription_operations(
-    database: Database, log: LogReader, arrivals: Arrivals, clock: Clock, poke: Callable[[], None]
+    database: Database,
+    log: LogReader,
+    arrivals: Arrivals,
+    clock: Clock,
+    poke: Callable[[], None],
+    counts: Counter[str],
 ) -> list[Operation]:
-    """Return the operations; `poke` wakes the relay."""
-    consuming = Consuming(Consumer(database, clock, poke), arrivals, clock)
+    """Return the operations; `poke` wakes the relay, and what consumers do is counted in `counts`."""
+    consuming = Consuming(Consumer(database, clock, poke), arrivals, clock, counts)
     kinds = (Subscriptions(), consuming, Letters(), Replays(log))
     return [operation for kind in kinds for operation in kind.operations()]

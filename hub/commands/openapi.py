@@ -1,6 +1,7 @@
 """`python -m hub openapi`: print the document that `/openapi.json` serves. No engine is asked: operations are only looked at."""
 
 import argparse
+from collections import Counter
 from contextlib import AbstractAsyncContextManager, nullcontext
 from uuid import UUID
 
@@ -47,7 +48,7 @@ def _unconnected(settings: Settings) -> Registry:
     tickets = StreamTickets(Tickets(redis, "", clock))
     jobs = JobOperations(Jobs(clock, lambda: None))
     kinds = (Keys(""), Tokens(issuer), tickets, Connections(_NoStreams()), jobs)
-    subscriptions = subscription_operations(database, LogReader(database), _NoNews(), clock, poke=lambda: None)
+    subscriptions = subscription_operations(database, LogReader(database), _NoNews(), clock, lambda: None, Counter())
     webhooks = WebhookParts(settings, _NOWHERE, "", clock, lambda: None).operations()
     return registry([*(operation for kind in kinds for operation in kind.operations()), *subscriptions, *webhooks])
 

@@ -24,6 +24,13 @@ LARGEST = frozenset(
         "hub_jobs_queued",
         "hub_jobs_running",
         "hub_jobs_oldest_seconds",
+        "hub_subscriptions",
+        "hub_subscription_lag",
+        "hub_subscription_worst_lag",
+        "hub_subscription_outstanding",
+        "hub_subscription_in_flight",
+        "hub_subscription_dead_letters",
+        "hub_subscription_oldest_seconds",
         "python_info",
     }
 )

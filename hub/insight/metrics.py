@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from core.auth.permits import Counts as RateCounts
 from core.events.relay import Relay
+from core.events.subscriptions.totals import SubscriptionFigures
 from core.histogram import Histogram
 from core.jobs.figures import Figures
 from core.operations.audit import AuditTrail
@@ -27,10 +28,25 @@ from hub.stream.counts import StreamCounts
 from rooms.feed import Feeds
 
 Counts = dict[tuple[str, ...], float]
+# Name, field of Totals, help.
+SUBSCRIPTION_GAUGES = (
+    ("hub_subscriptions", "subscriptions", "Subscriptions, of all organisations."),
+    ("hub_subscription_lag", "lag", "Positions of logs that active subscriptions have not looked at, added up."),
+    ("hub_subscription_worst_lag", "worst_lag", "The same of the one that is behind most."),
+    ("hub_subscription_outstanding", "outstanding", "Events that are not acknowledged."),
+    ("hub_subscription_in_flight", "in_flight", "Those of them that consumers have."),
+    ("hub_subscription_dead_letters", "dead_letters", "Dead letters that are kept."),
+    ("hub_subscription_oldest_seconds", "oldest_seconds", "Age of the oldest event that waits for an active one."),
+)
 
 
 class JobCounts(Protocol):
-    """What is known of jobs."""
+    """What is known of jobs, and of the subscriptions that they look after."""
+
+    @property
+    def subscriptions(self) -> SubscriptionFigures:
+        """How all subscriptions of the hub are doing, and what consumers did at this node."""
+        ...
 
     @property
     def by_kind(self) -> Mapping[str, Figures]:
@@ -150,6 +166,7 @@ class _Node(Collector):
         yield from self._writes()
         yield from self._limits()
         yield from self._jobs()
+        yield from self._subscriptions()
         yield from self._webhooks()
         yield _histogram(
             "hub_loop_lag_seconds", "How late the event loop was, each 100 ms.", {(): self._sources.lag.histogram}
@@ -248,6 +265,15 @@ class _Node(Collector):
         yield _gauge("hub_jobs_oldest_seconds", "For how long the oldest job that waits has been due.", oldest, "kind")
         ended: Counts = {**self._sources.jobs.ended}
         yield _counter("hub_jobs_ended", "Attempts that have ended here, by outcome.", ended, "kind", "outcome")
+
+    def _subscriptions(self) -> Iterable[Metric]:
+        figures = self._sources.jobs.subscriptions
+        for name, field, text in SUBSCRIPTION_GAUGES:
+            values: Counts = {(way,): getattr(each, field) for way, each in figures.by_way.items()}
+            yield _gauge(name, text, values, "delivery")
+        yield _counter(
+            "hub_subscription_events", "Events of subscriptions, pulled here.", _by_one(figures.counts), "outcome"
+        )
 
     def _webhooks(self) -> Iterable[Metric]:
         pusher = self._sources.webhooks

@@ -63,6 +63,9 @@ async def test_event_is_not_handed_to_a_consumer_that_has_gone(
 
         await eventually(comes, within=30)
         assert [each["attempt"] for each in pulled] == [1]
+        metrics = (await client.call("GET", "/metrics")).text
+        assert 'hub_subscription_events_total{outcome="delivered"} 1.0' in metrics
+        assert "# TYPE hub_subscription_lag gauge" in metrics
 
 
 class Consumers:

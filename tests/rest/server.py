@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -187,7 +188,9 @@ def credential_operations(
     tickets = StreamTickets(Tickets(redis, secret, clock))
     jobs = JobOperations(Jobs(clock, lambda: None))
     kinds = (Keys(secret), Tokens(issuer), tickets, Connections(NoStreams()), jobs)
-    subscriptions = subscription_operations(database, LogReader(database), NoNews(clock), clock, lambda: None)
+    subscriptions = subscription_operations(
+        database, LogReader(database), NoNews(clock), clock, lambda: None, Counter()
+    )
     # Nothing is pushed: the REST door alone has no worker. No name leads outside of this machine.
     hosts = Hosts({"localhost": ["127.0.0.1"]})
     webhooks = WebhookParts(Settings.load(), database_url, secret, clock, lambda: None, hosts)

@@ -250,4 +250,5 @@ def _delivery(row: Any) -> Delivery:
         row["time"],
         row["replayed"],
         row["envelope"],
+        row["expired"],
     )

@@ -85,7 +85,7 @@ WITH held AS (
 SELECT moved.cursor, taken.*
 FROM moved LEFT JOIN (
     SELECT placed.id, placed.lease, placed.attempt, placed.due_at AS lease_until, placed.position, placed.event_id, placed.subject,
-           false AS replayed, e.type, e.time, e.envelope
+           false AS replayed, false AS expired, e.type, e.time, e.envelope
     FROM placed
     CROSS JOIN LATERAL (
         SELECT type, time, envelope FROM events
@@ -121,7 +121,8 @@ WITH due AS (
     RETURNING d.id, d.lease, d.attempt, d.due_at, d.position, d.event_id, d.subject, d.replay_id
 )
 SELECT leased.id, leased.lease, leased.attempt, leased.due_at AS lease_until, leased.position, leased.event_id, leased.subject,
-       leased.replay_id IS NOT NULL AS replayed, e.type, e.time, e.envelope
+       leased.replay_id IS NOT NULL AS replayed,
+       leased.id = ANY (ARRAY(SELECT id FROM due WHERE lease IS NOT NULL)) AS expired, e.type, e.time, e.envelope
 FROM leased
 CROSS JOIN LATERAL (
     SELECT type, time, envelope FROM events WHERE org_id = $1 AND position BETWEEN leased.position AND leased.position ORDER BY position LIMIT 1
@@ -311,7 +312,7 @@ WITH held AS (
 SELECT moved.cursor, taken.*
 FROM moved LEFT JOIN (
     SELECT placed.id, placed.lease, placed.attempt, placed.due_at AS lease_until, placed.position, placed.event_id, placed.subject,
-           true AS replayed, e.type, e.time, e.envelope
+           true AS replayed, false AS expired, e.type, e.time, e.envelope
     FROM placed
     CROSS JOIN LATERAL (
         SELECT type, time, envelope FROM events

@@ -58,6 +58,29 @@ CROSS JOIN LATERAL (
 ) AS counted
 WHERE s.org_id = $1 AND s.id = $2
 
+-- name: totals
+-- Of all organisations, as hub_system: each table is gone through once, whatever the number of subscriptions.
+WITH outstanding AS (
+    SELECT org_id, subscription_id, count(*) AS rows, count(*) FILTER (WHERE lease IS NOT NULL AND due_at > clock_timestamp()) AS in_flight,
+           min(position) FILTER (WHERE replay_id IS NULL) AS oldest
+    FROM deliveries GROUP BY org_id, subscription_id
+), dead AS (
+    SELECT org_id, subscription_id, count(*) AS rows FROM dead_letters GROUP BY org_id, subscription_id
+), each AS (
+    SELECT s.delivery, o.rows AS outstanding, o.in_flight, dead.rows AS dead_letters,
+           CASE WHEN s.status = 'active' THEN h.position - s.cursor END AS lag,
+           (SELECT extract(epoch FROM clock_timestamp() - e.recorded_at) FROM events e
+            WHERE s.status = 'active' AND e.org_id = s.org_id
+              AND e.position = coalesce(o.oldest, CASE WHEN s.cursor < h.position THEN s.cursor + 1 END)) AS oldest_seconds
+    FROM subscriptions s JOIN heads h ON h.org_id = s.org_id
+    LEFT JOIN outstanding o ON o.org_id = s.org_id AND o.subscription_id = s.id
+    LEFT JOIN dead ON dead.org_id = s.org_id AND dead.subscription_id = s.id
+)
+SELECT delivery, count(*) AS subscriptions, coalesce(sum(lag), 0)::bigint AS lag, coalesce(max(lag), 0) AS worst_lag,
+       coalesce(sum(outstanding), 0)::bigint AS outstanding, coalesce(sum(in_flight), 0)::bigint AS in_flight,
+       coalesce(sum(dead_letters), 0)::bigint AS dead_letters, greatest(0, max(oldest_seconds))::double precision AS oldest_seconds
+FROM each GROUP BY delivery
+
 -- name: delete
 DELETE FROM subscriptions WHERE org_id = $1 AND id = $2
 

@@ -92,7 +92,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event that a consumer holds until `lease_until`; `attempt` is 1 the first time. `envelope` is the whole event, as JSON."""
+    """An event that a consumer holds until `lease_until`; `attempt` is 1 the first time. `envelope` is the whole event, as JSON.
+
+    `expired`: whoever had it before let its lease end.
+    """
 
     hold: Hold
     attempt: int
@@ -104,6 +107,7 @@ class Delivery:
     time: datetime
     replayed: bool
     envelope: str
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,19 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 
+from core.events.catalogue import EventType
+from core.events.subscriptions.dead_letters import Announcement, announce
+from core.store.database import Database
+from core.store.engines import EngineUrls
+from handlers.events.planned import PLANNED
 from tests.harness.hub_process import CHECKOUT, HubProcesses
+from tests.harness.organisations import Organisation
 from tests.harness.rest_client import RestClient
 from tests.harness.waiting import eventually
 
@@ -31,12 +39,8 @@ def _free_port() -> int:
         return server.getsockname()[1]
 
 
-async def _python(_folder: Path) -> list[str]:
-    return [sys.executable, "-u", "-c", _example("python")]
-
-
-async def _node(folder: Path) -> list[str]:
-    """Install the package where npm can; a machine without Node or without a registry says so."""
+async def _node(folder: Path, script: str) -> list[str]:
+    """Install the packages where npm can; a machine without Node or without a registry says so."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("NODE IS NOT HERE: the receiver in Node was not tried")
@@ -48,7 +52,7 @@ async def _node(folder: Path) -> list[str]:
     )
     if done.returncode != 0:
         pytest.skip(f"NPM COULD NOT INSTALL: the receiver in Node was not tried: {done.stderr[-300:]}")
-    (folder / "receiver.js").write_text(_example("javascript"))
+    (folder / "receiver.js").write_text(script)
     return [node, "receiver.js"]
 
 
@@ -76,7 +80,8 @@ async def _listens(port: int) -> bool:
 @pytest.mark.parametrize("language", ["python", "javascript"])
 async def test_receiver_of_the_guide_verifies_real_deliveries(language: str, hubs: HubProcesses, tmp_path: Path):
     """What it prints it has verified; with another secret it takes nothing."""
-    command = await (_python if language == "python" else _node)(tmp_path)
+    script = _example(language)
+    command = [sys.executable, "-u", "-c", script] if language == "python" else await _node(tmp_path, script)
     hub = await hubs.start(environment={"HUB_OUTBOUND_ALLOW": "127.0.0.0/8"})
     port = _free_port()
     async with RestClient(hub.base_url, hub.key, timeout=30) as rest:
@@ -93,3 +98,42 @@ async def test_receiver_of_the_guide_verifies_real_deliveries(language: str, hub
             assert (await rest.call("POST", f"/v2/webhooks/{webhook['id']}/rotate", overlap)).status == 200
             tried = (await rest.call("POST", f"/v2/webhooks/{webhook['id']}/test")).body
             assert (tried["outcome"], tried["status"]) == ("failed", 400)
+
+
+async def test_handler_by_type_works_with_the_bodies_of_the_hub(
+    hubs: HubProcesses,
+    organisation: Organisation,
+    database_url: str,
+    redis_url: str,
+    engines: EngineUrls,
+    tmp_path: Path,
+):
+    """An Express handler that switches on `event.type` and takes `event.data`: of what is updated, and of what will be emitted."""
+    command = await _node(tmp_path, _example("js"))
+    urls = EngineUrls(database_url, engines.superuser_url, redis_url)
+    hub = await hubs.start(urls=urls, environment={"HUB_OUTBOUND_ALLOW": "127.0.0.0/8"})
+    port = _free_port()
+    (execution,) = (each for each in PLANNED if each.name == "agent.execution.completed")
+    async with RestClient(hub.base_url, await organisation.key(), timeout=30) as rest:
+        url = f"http://127.0.0.1:{port}/webhooks/aimatrix"
+        webhook = (
+            await rest.call("POST", "/v2/webhooks", {"url": url, "events": ["agent.execution.*", "knowledge.*"]})
+        ).body
+        async with _running(command, tmp_path, {"PORT": str(port), "WEBHOOK_SECRET": webhook["secret"]}) as output:
+            await eventually(lambda: _listens(port), retry_on=(OSError,), what="the receiver listens")
+            await _emit(database_url, organisation, execution)
+            made = (await rest.call("POST", "/v2/knowledge", {"name": "Handbook"})).body
+            await rest.call("PATCH", f"/v2/knowledge/{made['id']}", {"name": "Handbook, second edition"})
+            expected = {f"completed {execution.example['id']}", f"updated {made['id']}"}
+            await eventually(lambda: set(output.read_text().splitlines()) == expected, what="both are handled")
+
+
+async def _emit(database_url: str, organisation: Organisation, type: EventType) -> None:
+    """Write the example of a type as an event; the next write of the hub has it relayed."""
+    database = Database(database_url, role="hub_app", size=1)
+    told = Announcement(type.name, f"executions/{type.example['id']}", orjson.dumps(type.example).decode())
+    try:
+        async with database.transaction(organisation.id) as db:
+            await announce(db, organisation.id, [told], datetime.now(UTC))
+    finally:
+        await database.close()

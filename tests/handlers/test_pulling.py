@@ -1,6 +1,7 @@
 """Many that pull from one subscription, and what they leave to others."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ async def pulling(database_url: str, organisation: Organisation) -> AsyncIterato
     trail = AuditTrail(database_url, clock)
     trial, bell = Trial.of(database_url, database, organisation), Bell()
     runner = Runner(database, trail, clock, lambda: None, limiter_without_redis(clock), IdempotencyKeys("of a test"))
-    yield Pulling(trial, bell, runner, Registry.of(Consuming(trial.consumer, bell, clock).operations()))
+    yield Pulling(trial, bell, runner, Registry.of(Consuming(trial.consumer, bell, clock, Counter()).operations()))
     await trail.close()
     await database.close()
 

@@ -27,7 +27,7 @@ async def test_totals_are_of_every_organisation_by_way_of_delivery(trial: Trial,
     await figures.look()
     (totals,) = figures.by_way.values()
     assert 3600 <= totals.oldest_seconds < 7200
-    assert totals == Totals(3, 7, 7, 4, 2, 1, totals.oldest_seconds)
+    assert totals == Totals(3, 9, 7, 2, 2, 1, totals.oldest_seconds)
     for each, id in ((trial, mine.id), (other, theirs.id), (other, paused.id)):
         async with each.database.transaction(each.org_id) as db:
             await store.remove(db, each.org_id, id)

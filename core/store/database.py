@@ -53,6 +53,8 @@ _UNREACHABLE = (
 )
 
 Connection = asyncpg.Connection
+# What `refusal_of` knows no refusal for: a mistake in a statement, or data that PostgreSQL cannot work with.
+StatementError = asyncpg.PostgresError
 
 
 async def connect_as(url: str, role: str | None, **settings: str) -> Connection:

@@ -17,7 +17,7 @@ from core.events.subscriptions import deliveries
 from core.events.subscriptions import store as subscriptions
 from core.events.subscriptions.dead_letters import announce, announcements
 from core.events.subscriptions.subscription import Delivery
-from core.store.database import Database
+from core.store.database import Database, StatementError
 from core.store.statements import Statements
 from handlers.webhooks.answered import Answered, Answers
 from handlers.webhooks.operations import opened
@@ -31,6 +31,8 @@ from handlers.webhooks.turns import Endpoint, Turn, Turns
 POLL_SECONDS = 1.0
 # News that come closer together are looked at together.
 BETWEEN_SECONDS = 0.02
+# A webhook of which PostgreSQL cannot make sense waits so long; the others go on.
+BROKEN_SECONDS = 60.0
 
 
 class Pusher:
@@ -118,6 +120,9 @@ class Pusher:
             # A commit of which the answer was lost may have leased: that comes again when the lease ends.
             receiver, leased = None, []
             self._tell(error)
+        except StatementError as error:
+            receiver, leased = None, []
+            self._set_aside(turn.endpoint, error)
         if receiver is not None:
             for delivery in leased:
                 self._tasks.create_task(self._deliver(turn, receiver, delivery))
@@ -174,6 +179,11 @@ class Pusher:
             endpoint.circuit.failed(now)
         if sent.pause is not None:
             endpoint.circuit.pause(now, sent.pause)
+
+    def _set_aside(self, endpoint: Endpoint, error: StatementError) -> None:
+        endpoint.not_before = self._clock.monotonic() + BROKEN_SECONDS
+        whose = {"org_id": str(endpoint.org_id), "webhook_id": str(endpoint.id)}
+        self._log.error("webhook_set_aside", seconds=BROKEN_SECONDS, **whose, exc_info=error)
 
     def _tell(self, error: HubError) -> None:
         # Once an outage: each look tries again.

@@ -4,12 +4,18 @@ import asyncio
 
 from aiohttp import web
 
+from core.store.database import connect_as
 from tests.handlers.webhooks.pushing import all_delivered, dead, make_agents, make_webhook
 from tests.handlers.webhooks.receiver import receiving, refusing
 from tests.harness.hub_process import HubProcess
 from tests.harness.organisations import Organisation
 from tests.harness.rest_client import RestClient
 from tests.harness.waiting import eventually
+
+_POISON = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $$refused by the test$$; END';
+CREATE TRIGGER refuse BEFORE INSERT ON deliveries FOR EACH ROW WHEN (NEW.subscription_id = '{id}') EXECUTE FUNCTION refuse();
+"""
 
 
 async def test_what_happens_is_posted_once_and_verified(rest: RestClient):
@@ -166,3 +172,22 @@ async def test_rate_is_kept(rest: RestClient, organisation: Organisation):
         )
     assert row["took"] >= 10 / 4
     assert max(receiver.times.values()) == 1
+
+
+async def test_webhook_that_postgresql_cannot_serve_stops_no_other(
+    rest: RestClient, hub: HubProcess, database_url: str
+):
+    """Its deliveries are refused by the database: that is logged with its id, and the others get theirs."""
+    async with receiving() as poisoned, receiving() as sound:
+        broken = await make_webhook(rest, poisoned)
+        await make_webhook(rest, sound)
+        owner = await connect_as(database_url, "hub_owner")
+        try:
+            await owner.execute(_POISON.format(id=broken["id"]))
+        finally:
+            await owner.close()
+        await make_agents(rest, 3)
+        await eventually(lambda: len(sound.bodies) == 3, what="the sound one has all")
+        await eventually(lambda: "webhook_set_aside" in hub.output(), what="it is logged")
+        assert poisoned.bodies == []
+    assert broken["id"] in hub.output()

@@ -30,7 +30,7 @@ WHOLE = Sizes(
     rounds=3, warm_seconds=1.0, seconds=4.0, per_second=500.0, backlog=20_000, slow_per_second=100.0, slow_backlog=1_000
 )
 QUICK = Sizes(
-    rounds=1, warm_seconds=0.1, seconds=0.4, per_second=50.0, backlog=200, slow_per_second=50.0, slow_backlog=50
+    rounds=1, warm_seconds=0.1, seconds=0.4, per_second=50.0, backlog=1_000, slow_per_second=50.0, slow_backlog=50
 )
 COLUMNS = (
     Column("p50", "commit to delivery, p50 ms", digits=1, spread=False),
@@ -108,9 +108,10 @@ async def drain(line: Line, numbers: range) -> Figures:
             came.append(arrival.last_ns)
     await publishing
     server, brokers = scales.read()
-    many = len(numbers)
+    many, began = len(numbers), min(came)
     return {
-        "speed": many / (max(came) - min(came)) * 1e9,
+        # What came with the first, in one answer, is the start and took none of the time.
+        "speed": sum(at > began for at in came) / (max(came) - began) * 1e9,
         "cost": server / many * 1e6,
         "broker_cost": brokers / many * 1e6,
     }

@@ -20,7 +20,8 @@ class Operation:
     transaction around the handler), `"read"` (no transaction; each statement by itself) or `"none"` (the handler opens
     `ctx.transaction()` for each step). `scope` None lets every caller in. `repeatable` says that doing it again changes
     nothing more: what PUT and DELETE do, and looks that ask others than PostgreSQL; `holds_secret` that its result is for its
-    caller alone. `weight` is for how many requests a run counts in the organisation's limit.
+    caller alone. `weight` is for how many requests a run counts in the organisation's limit. `touches` is the kind of what the
+    input's `id` names, where the operation's name does not begin with it.
 
     Two models only describe: `body` is what the input's field of this name holds, `shows` how the JSON texts of the result look.
     """
@@ -35,6 +36,7 @@ class Operation:
     holds_secret: bool = False
     summary: str = ""
     weight: int = 1
+    touches: str | None = None
     body: type[BaseModel] | None = None
     shows: type[BaseModel] | None = None
 
@@ -60,6 +62,7 @@ def operation(
     repeatable: bool = False,
     holds_secret: bool = False,
     weight: int = 1,
+    touches: str | None = None,
     body: type[BaseModel] | None = None,
     shows: type[BaseModel] | None = None,
 ) -> Callable[[Any], Any]:
@@ -78,6 +81,7 @@ def operation(
             "repeatable": repeatable,
             "holds_secret": holds_secret,
             "weight": weight,
+            "touches": touches,
             "body": body,
             "shows": shows,
             "summary": (function.__doc__ or "").strip().partition("\n")[0],

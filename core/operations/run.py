@@ -23,7 +23,7 @@ from core.events.event import NewEvent, new_event
 from core.ids import new_id, parse_id
 from core.operations.idempotency import SQL, Claim, Key
 from core.operations.operation import Operation
-from core.operations.results import Document
+from core.operations.results import Deleted, Document
 from core.quota import Quota
 from core.store.joined import Joined
 from core.store.reads import Reads
@@ -164,7 +164,7 @@ class Run:
 
     def name_target(self, result: Any) -> None:
         """Let a result say what was touched, where nothing else has."""
-        if self.target is None and isinstance(result, Document):
+        if self.target is None and isinstance(result, Document | Deleted):
             self.target = f"{result.kind}/{result.id}"
 
     def written(self, result: Any) -> str:
@@ -251,7 +251,7 @@ def target_of(operation: Operation, input: Mapping[str, Any]) -> str | None:
     """Name what an operation touches, where its input has an id that is one."""
     named = input.get("id")
     id = parse_id(named) if isinstance(named, str) else None
-    return None if id is None else f"{operation.name.partition('.')[0]}/{id}"
+    return None if id is None else f"{operation.touches or operation.name.partition('.')[0]}/{id}"
 
 
 @cache

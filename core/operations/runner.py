@@ -246,6 +246,7 @@ class Runner:
         except BaseException as error:
             await self._give_up(run, error)
             raise
+        run.name_target(result)
         await self._end(run, result)
         return Outcome(result, run.last_event)
 

@@ -139,7 +139,15 @@ class Letters:
         """Return the operations."""
         return operations_of(self)
 
-    @operation("dead_letters.list", scope=_READ, transaction="read", input=ListLetters, result=Page, shows=Letter)
+    @operation(
+        "dead_letters.list",
+        touches="subscriptions",
+        scope=_READ,
+        transaction="read",
+        input=ListLetters,
+        result=Page,
+        shows=Letter,
+    )
     async def list(self, ctx: Context, wanted: ListLetters) -> Page:
         """List a subscription's dead letters, newest first."""
         check_caller(ctx.caller)
@@ -156,7 +164,15 @@ class Letters:
         items = [orjson.dumps(_shown(each)).decode() for each in page]
         return Page(items, wanted.page, wanted.per_page, min(total, MOST_COUNTED), is_exact=total <= MOST_COUNTED)
 
-    @operation("dead_letters.get", scope=_READ, transaction="read", input=GetLetter, result=Shown, shows=WholeLetter)
+    @operation(
+        "dead_letters.get",
+        touches="subscriptions",
+        scope=_READ,
+        transaction="read",
+        input=GetLetter,
+        result=Shown,
+        shows=WholeLetter,
+    )
     async def get(self, ctx: Context, wanted: GetLetter) -> Shown:
         """Get a dead letter with every attempt and the event."""
         check_caller(ctx.caller, sees_events=True)
@@ -168,7 +184,15 @@ class Letters:
         body = {**_shown(one), "history": [_attempt(each) for each in attempts], "event": orjson.Fragment(envelope)}
         return Shown(orjson.dumps(body).decode())
 
-    @operation("dead_letters.redrive", scope=_WRITE, transaction="write", input=TakeLetters, result=Shown, shows=Taken)
+    @operation(
+        "dead_letters.redrive",
+        touches="subscriptions",
+        scope=_WRITE,
+        transaction="write",
+        input=TakeLetters,
+        result=Shown,
+        shows=Taken,
+    )
     async def redrive(self, ctx: Context, wanted: TakeLetters) -> Shown:
         """Deliver dead letters once more, each with all its attempts before it."""
         check_caller(ctx.caller)
@@ -179,7 +203,15 @@ class Letters:
         ids = await dead_letters.redrive(ctx.db, ctx.caller.org_id, subscription.id, wanted.which(), most)
         return _taken(ids, most)
 
-    @operation("dead_letters.purge", scope=_WRITE, transaction="write", input=TakeLetters, result=Shown, shows=Taken)
+    @operation(
+        "dead_letters.purge",
+        touches="subscriptions",
+        scope=_WRITE,
+        transaction="write",
+        input=TakeLetters,
+        result=Shown,
+        shows=Taken,
+    )
     async def purge(self, ctx: Context, wanted: TakeLetters) -> Shown:
         """Forget dead letters and their attempts; the events stay in the log."""
         check_caller(ctx.caller)

@@ -104,7 +104,15 @@ class Replays:
         """Return the operations."""
         return operations_of(self)
 
-    @operation("replays.create", scope=_WRITE, transaction="write", input=StartReplay, result=Shown, shows=ReplayNow)
+    @operation(
+        "replays.create",
+        touches="subscriptions",
+        scope=_WRITE,
+        transaction="write",
+        input=StartReplay,
+        result=Shown,
+        shows=ReplayNow,
+    )
     async def create(self, ctx: Context, wanted: StartReplay) -> Shown:
         """Deliver a part of the log once more, marked `replayed`, beside what is new."""
         check_caller(ctx.caller, sees_events=True)
@@ -121,7 +129,15 @@ class Replays:
         new = NewReplay(new_id(), source.id, target.id, after, upto, wanted.rate)
         return _shown(await replays.create(ctx.db, ctx.caller.org_id, new, ctx.now), 0)
 
-    @operation("replays.list", scope=_READ, transaction="read", input=ListReplays, result=Page, shows=Replay)
+    @operation(
+        "replays.list",
+        touches="subscriptions",
+        scope=_READ,
+        transaction="read",
+        input=ListReplays,
+        result=Page,
+        shows=Replay,
+    )
     async def list(self, ctx: Context, wanted: ListReplays) -> Page:
         """List a subscription's replays, newest first."""
         check_caller(ctx.caller)
@@ -133,23 +149,55 @@ class Replays:
         items = [orjson.dumps(_fields(each)).decode() for each in page]
         return Page(items, wanted.page, wanted.per_page, total)
 
-    @operation("replays.get", scope=_READ, transaction="read", input=GetReplay, result=Shown, shows=ReplayNow)
+    @operation(
+        "replays.get",
+        touches="subscriptions",
+        scope=_READ,
+        transaction="read",
+        input=GetReplay,
+        result=Shown,
+        shows=ReplayNow,
+    )
     async def get(self, ctx: Context, wanted: GetReplay) -> Shown:
         """Get a replay and how far it is."""
         check_caller(ctx.caller)
         return await self._now(ctx, *await self._ids(ctx, wanted))
 
-    @operation("replays.pause", scope=_WRITE, transaction="write", input=GetReplay, result=Shown, shows=ReplayNow)
+    @operation(
+        "replays.pause",
+        touches="subscriptions",
+        scope=_WRITE,
+        transaction="write",
+        input=GetReplay,
+        result=Shown,
+        shows=ReplayNow,
+    )
     async def pause(self, ctx: Context, wanted: GetReplay) -> Shown:
         """Place no more of a replay until it is resumed."""
         return await self._set_status(ctx, wanted, "paused")
 
-    @operation("replays.resume", scope=_WRITE, transaction="write", input=GetReplay, result=Shown, shows=ReplayNow)
+    @operation(
+        "replays.resume",
+        touches="subscriptions",
+        scope=_WRITE,
+        transaction="write",
+        input=GetReplay,
+        result=Shown,
+        shows=ReplayNow,
+    )
     async def resume(self, ctx: Context, wanted: GetReplay) -> Shown:
         """Go on where it was paused."""
         return await self._set_status(ctx, wanted, "running")
 
-    @operation("replays.cancel", scope=_WRITE, transaction="write", input=GetReplay, result=Shown, shows=ReplayNow)
+    @operation(
+        "replays.cancel",
+        touches="subscriptions",
+        scope=_WRITE,
+        transaction="write",
+        input=GetReplay,
+        result=Shown,
+        shows=ReplayNow,
+    )
     async def cancel(self, ctx: Context, wanted: GetReplay) -> Shown:
         """End a replay; what of it nobody has is withdrawn."""
         return await self._set_status(ctx, wanted, "cancelled")

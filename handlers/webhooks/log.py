@@ -28,6 +28,7 @@ class Deliveries:
 
     @operation(
         "webhook_deliveries.list",
+        touches="webhooks",
         scope="read:webhooks",
         transaction="read",
         input=ListDeliveries,
@@ -54,6 +55,7 @@ class Deliveries:
 
     @operation(
         "webhook_deliveries.resend",
+        touches="webhooks",
         scope="write:webhooks",
         transaction="write",
         input=Resend,

@@ -159,10 +159,10 @@ class Consuming:
         return {text: hold for text, hold in holds.items() if hold is not None}
 
 
-def _answered(holds: Mapping[str, Hold], done: Set[int]) -> Shown:
+def _answered(holds: Mapping[str, Hold], done: Set[Hold]) -> Shown:
     said: dict[str, Sequence[str]] = {
-        "done": [text for text, hold in holds.items() if hold.delivery in done],
-        "lost": [text for text, hold in holds.items() if hold.delivery not in done],
+        "done": [text for text, hold in holds.items() if hold in done],
+        "lost": [text for text, hold in holds.items() if hold not in done],
     }
     return Shown(orjson.dumps(said).decode())
 

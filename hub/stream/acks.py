@@ -9,7 +9,7 @@ from core.errors import HubError
 from core.events.subscriptions.subscription import Hold
 
 # Ends deliveries; returns those whose lease still held.
-Acknowledge = Callable[[Sequence[Hold]], Awaitable[set[int]]]
+Acknowledge = Callable[[Sequence[Hold]], Awaitable[set[Hold]]]
 
 
 class Acks:
@@ -17,12 +17,12 @@ class Acks:
 
     def __init__(self, acknowledge: Acknowledge) -> None:
         self._acknowledge = acknowledge
-        self._waiting: list[tuple[Sequence[Hold], asyncio.Future[set[int]]]] = []
+        self._waiting: list[tuple[Sequence[Hold], asyncio.Future[set[Hold]]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def add(self, holds: Sequence[Hold]) -> set[int]:
+    async def add(self, holds: Sequence[Hold]) -> set[Hold]:
         """Acknowledge deliveries; return those whose lease still held, perhaps of others too. Raises HubError."""
-        answer: asyncio.Future[set[int]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[set[Hold]] = asyncio.get_running_loop().create_future()
         self._waiting.append((holds, answer))
         if self._task is None:
             self._task = asyncio.create_task(self._flush(), name="acks")
@@ -33,7 +33,7 @@ class Acks:
             taken, self._waiting = self._waiting, []
             holds = [hold for each, _ in taken for hold in each]
             refused: HubError | None = None
-            done: set[int] = set()
+            done: set[Hold] = set()
             try:
                 done = await self._acknowledge(holds)
             except HubError as known:

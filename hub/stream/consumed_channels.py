@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from core.errors import HubError
-from core.events.subscriptions.subscription import Outlook
+from core.events.subscriptions.subscription import Hold, Outlook
 from hub.stream.commands import Settle
 from hub.stream.subscription import Owner, Sources, Subscription
 from hub.stream.taker import Taker
@@ -68,7 +68,7 @@ class ConsumedChannels:
         task = self._sources.consumers.spawn(self._settle(command, settling))
         return None if is_held else _ended(task)
 
-    async def _settle(self, command: Settle, settling: Coroutine[Any, Any, set[int]]) -> None:
+    async def _settle(self, command: Settle, settling: Coroutine[Any, Any, set[Hold]]) -> None:
         try:
             done = await settling
         except HubError as refused:
@@ -78,11 +78,11 @@ class ConsumedChannels:
         else:
             self._answer(command, done)
 
-    def _answer(self, command: Settle, done: set[int]) -> None:
-        lost = [str(hold) for hold in command.holds if hold.delivery not in done]
+    def _answer(self, command: Settle, done: set[Hold]) -> None:
+        lost = [str(hold) for hold in command.holds if hold not in done]
         if command.id is None and not lost:
             return
-        said = {"done": [str(hold) for hold in command.holds if hold.delivery in done], "lost": lost}
+        said = {"done": [str(hold) for hold in command.holds if hold in done], "lost": lost}
         self._sources.fanout.say(self._owner, self._owner.wire.reply("result", command.id, result=said))
 
     def _refuse(self, command: Settle, refused: HubError) -> None:

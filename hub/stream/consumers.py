@@ -10,7 +10,7 @@ import structlog
 
 from core.clock import Clock
 from core.deadline import end_tasks, ended_within
-from core.events.subscriptions.subscription import Outlook
+from core.events.subscriptions.subscription import Hold, Outlook
 from hub.stream.commands import Settle
 from hub.stream.counts import StreamCounts
 from hub.stream.desk import Arrivals, Desk, Leases
@@ -57,7 +57,7 @@ class Consumers:
         if desk is not None:
             desk.leave(taker)
 
-    def settle(self, org_id: UUID, id: UUID, taker: Taker, command: Settle) -> Coroutine[Any, Any, set[int]]:
+    def settle(self, org_id: UUID, id: UUID, taker: Taker, command: Settle) -> Coroutine[Any, Any, set[Hold]]:
         """Take the answer of a socket that takes part, as Desk.settle."""
         return self._desks[org_id, id].settle(taker, command)
 

@@ -45,7 +45,7 @@ class Leases(Protocol):
         """Take up to `most` deliveries that are due."""
         ...
 
-    async def ack(self, org_id: UUID, id: UUID, holds: Sequence[Hold]) -> set[int]:
+    async def ack(self, org_id: UUID, id: UUID, holds: Sequence[Hold]) -> set[Hold]:
         """End deliveries; return those whose lease still held."""
         ...
 
@@ -58,11 +58,11 @@ class Leases(Protocol):
         *,
         delay_seconds: float | None = None,
         for_good: bool = False,
-    ) -> set[int]:
+    ) -> set[Hold]:
         """Have deliveries come again later, or never; return those whose lease still held."""
         ...
 
-    async def extend(self, org_id: UUID, id: UUID, holds: Sequence[Hold], seconds: float) -> dict[int, datetime]:
+    async def extend(self, org_id: UUID, id: UUID, holds: Sequence[Hold], seconds: float) -> dict[Hold, datetime]:
         """Let leases end later, or now; return those that still held."""
         ...
 
@@ -135,20 +135,20 @@ class Desk:
         finally:
             await end_tasks(self._watched.values())
 
-    def settle(self, taker: Taker, command: Settle) -> Coroutine[Any, Any, set[int]]:
+    def settle(self, taker: Taker, command: Settle) -> Coroutine[Any, Any, set[Hold]]:
         """Take a client's answer; return what tells the deliveries whose lease still held, or raises HubError."""
         if isinstance(command, Extend):
             return self._extend(taker, command)
         # In this turn: who leaves in the next has answered these.
         return self._end_leases(taker, command, taker.take_out(command.holds))
 
-    async def _extend(self, taker: Taker, command: Extend) -> set[int]:
+    async def _extend(self, taker: Taker, command: Extend) -> set[Hold]:
         ends = await self._leases.extend(self._org_id, self._id, command.holds, command.seconds)
         end = self._clock.monotonic() + command.seconds
-        taker.extend((hold for hold in command.holds if hold.delivery in ends), end)
+        taker.extend((hold for hold in command.holds if hold in ends), end)
         return set(ends)
 
-    async def _end_leases(self, taker: Taker, command: Settle, mine: dict[Hold, float]) -> set[int]:
+    async def _end_leases(self, taker: Taker, command: Settle, mine: dict[Hold, float]) -> set[Hold]:
         try:
             done = await self._settled(command)
         except HubError:
@@ -159,7 +159,7 @@ class Desk:
         taker.counts.consumed["acked" if isinstance(command, Ack) else "nacked"] += len(done)
         return done
 
-    async def _settled(self, command: Settle) -> set[int]:
+    async def _settled(self, command: Settle) -> set[Hold]:
         if isinstance(command, Nack):
             return await self._leases.refuse(
                 self._org_id,
@@ -170,7 +170,7 @@ class Desk:
                 for_good=command.dead_letter,
             )
         done = await self._acks.add(command.holds)
-        return done & {hold.delivery for hold in command.holds}
+        return done & set(command.holds)
 
     def _restore(self, taker: Taker, holds: dict[Hold, float]) -> None:
         if taker in self._takers:

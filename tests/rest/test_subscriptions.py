@@ -111,6 +111,19 @@ async def test_events_are_pulled_and_answered(rest: RestServer, key: str, trial:
     assert got["oldest_unacknowledged_seconds"] >= 0
 
 
+@pytest.mark.parametrize("what", ["extend", "nack", "ack"])
+async def test_stale_lease_is_lost_beside_the_valid_one(rest: RestServer, key: str, trial: Trial, what: str):
+    """Of one delivery, in one call."""
+    await trial.append("agents/a")
+    made = await make(rest, key, start={"position": "0"})
+    (stale,) = await pull(rest, key, made["id"])
+    await trial.pass_time(60)
+    (valid,) = await pull(rest, key, made["id"])
+    more: dict[str, Any] = {"seconds": 60} if what == "extend" else {}
+    said = await say(rest, key, made["id"], what, [stale, valid], **more)
+    assert said == {"done": [valid["ack_id"]], "lost": [stale["ack_id"]]}
+
+
 async def test_dead_letters_are_looked_at_redriven_and_purged(rest: RestServer, key: str, trial: Trial):
     """With every attempt and its reason."""
     await trial.append("agents/a", "agents/b")

@@ -52,7 +52,7 @@ class Consumer:
         self._poked(buried)
         return leased
 
-    async def ack(self, org_id: UUID, id: UUID, holds: Sequence[Hold], answer: Answer | None = None) -> set[int]:
+    async def ack(self, org_id: UUID, id: UUID, holds: Sequence[Hold], answer: Answer | None = None) -> set[Hold]:
         """End deliveries; returns those whose lease still held. With an `answer` the attempt is kept."""
         async with self._database.read(org_id) as db:
             return await deliveries.ack(db, org_id, id, holds, answer)
@@ -66,7 +66,7 @@ class Consumer:
         *,
         delay_seconds: float | None = None,
         for_good: bool = False,
-    ) -> set[int]:
+    ) -> set[Hold]:
         """Have deliveries come again later, or, `for_good`, not at all; returns those whose lease still held."""
         async with self._database.transaction(org_id) as db:
             refused, buried = await deliveries.refuse(
@@ -76,7 +76,7 @@ class Consumer:
         self._poked(buried)
         return refused
 
-    async def extend(self, org_id: UUID, id: UUID, holds: Sequence[Hold], seconds: float) -> dict[int, datetime]:
+    async def extend(self, org_id: UUID, id: UUID, holds: Sequence[Hold], seconds: float) -> dict[Hold, datetime]:
         """Let leases end `seconds` from now; returns the new end of those that still held."""
         async with self._database.read(org_id) as db:
             return await deliveries.extend(db, org_id, id, holds, seconds)

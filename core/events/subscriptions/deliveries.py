@@ -6,6 +6,7 @@ makes rows older.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -85,12 +86,12 @@ async def ready(db: Statements) -> list[tuple[UUID, UUID]]:
     return [(row["org_id"], row["id"]) for row in await db.fetch(SQL["ready"], WINDOW)]
 
 
-async def ack(db: Statements, org_id: UUID, id: UUID, holds: Sequence[Hold], answer: Answer | None = None) -> set[int]:
+async def ack(db: Statements, org_id: UUID, id: UUID, holds: Sequence[Hold], answer: Answer | None = None) -> set[Hold]:
     """End deliveries; returns those whose lease still held. With an `answer` the attempt is kept."""
     said = answer or _NO_ANSWER
     given = (*_split(holds), answer is not None, said.status, said.kept())
     rows = await db.fetch(SQL["ack"], org_id, id, *given)
-    return {row["id"] for row in rows}
+    return {_hold(row) for row in rows}
 
 
 async def refuse(
@@ -102,7 +103,7 @@ async def refuse(
     answer: Answer = _NO_ANSWER,
     delay_seconds: float | None = None,
     for_good: bool = False,
-) -> tuple[set[int], list[Buried]]:
+) -> tuple[set[Hold], list[Buried]]:
     """Have deliveries come again after `delay_seconds`, or the subscription's own delay with jitter; returns those that still held.
 
     After the last attempt, or `for_good`, they become dead letters, which are returned too, for the caller to announce.
@@ -110,13 +111,13 @@ async def refuse(
     rows = await db.fetch(SQL["refuse"], org_id, id, *_split(holds), delay_seconds, answer.status, answer.kept())
     dead = [row["id"] for row in rows if for_good or row["is_last"]]
     reason = "rejected" if for_good else "max_deliveries"
-    return {row["id"] for row in rows}, await bury(db, org_id, id, dead, reason)
+    return {_hold(row) for row in rows}, await bury(db, org_id, id, dead, reason)
 
 
-async def extend(db: Statements, org_id: UUID, id: UUID, holds: Sequence[Hold], seconds: float) -> dict[int, Any]:
+async def extend(db: Statements, org_id: UUID, id: UUID, holds: Sequence[Hold], seconds: float) -> dict[Hold, datetime]:
     """Let leases end `seconds` from now; returns the new end of those that still held."""
     rows = await db.fetch(SQL["extend"], org_id, id, *_split(holds), seconds)
-    return {row["id"]: row["lease_until"] for row in rows}
+    return {_hold(row): row["lease_until"] for row in rows}
 
 
 async def give_back(db: Statements, org_id: UUID, id: UUID, holds: Sequence[Hold]) -> None:
@@ -238,9 +239,13 @@ def _split(holds: Iterable[Hold]) -> tuple[list[int], list[UUID]]:
     return [each.delivery for each in held], [each.lease for each in held]
 
 
+def _hold(row: Any) -> Hold:
+    return Hold(row["id"], row["lease"])
+
+
 def _delivery(row: Any) -> Delivery:
     return Delivery(
-        Hold(row["id"], row["lease"]),
+        _hold(row),
         row["attempt"],
         row["lease_until"],
         row["position"],

@@ -169,17 +169,17 @@ WHERE s.delivery = 'push' AND s.status = 'active' AND (
 WITH done AS (
     DELETE FROM deliveries d
     WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[]) AND d.lease = ANY ($4::uuid[])
-    RETURNING d.id, d.attempt, d.event_id, d.leased_at
+    RETURNING d.id, d.lease, d.attempt, d.event_id, d.leased_at
 ), kept AS (
     INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer)
     SELECT $1, $2, id, attempt, event_id, leased_at, clock_timestamp(), 'acknowledged', $6::integer, $7::text FROM done WHERE $5::boolean
     ON CONFLICT DO NOTHING
 )
-SELECT id FROM done
+SELECT id, lease FROM done
 
 -- name: refuse
 -- What was not wanted comes again after its delay, which is $5 or the subscription's, spread by a fifth to either side so that
--- what failed together does not come back together.
+-- what failed together does not come back together. The lease that is returned is read as the row was before.
 WITH refused AS (
     UPDATE deliveries d
     SET lease = NULL, due_at = clock_timestamp() + make_interval(secs =>
@@ -187,18 +187,19 @@ WITH refused AS (
     FROM subscriptions s
     WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[]) AND d.lease = ANY ($4::uuid[])
       AND s.org_id = $1 AND s.id = $2
-    RETURNING d.id, d.attempt, d.event_id, d.leased_at, d.attempt >= s.max_deliveries AS is_last
+    RETURNING d.id, d.attempt, d.event_id, d.leased_at, d.attempt >= s.max_deliveries AS is_last,
+        (SELECT b.lease FROM deliveries b WHERE b.org_id = $1 AND b.subscription_id = $2 AND b.id = d.id) AS lease
 ), kept AS (
     INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer)
     SELECT $1, $2, id, attempt, event_id, leased_at, clock_timestamp(), 'refused', $6::integer, $7::text FROM refused
     ON CONFLICT DO NOTHING
 )
-SELECT id, is_last FROM refused
+SELECT id, lease, is_last FROM refused
 
 -- name: extend
 UPDATE deliveries d SET due_at = clock_timestamp() + make_interval(secs => $5)
 WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[]) AND d.lease = ANY ($4::uuid[])
-RETURNING d.id, d.due_at AS lease_until
+RETURNING d.id, d.lease, d.due_at AS lease_until
 
 -- name: exhausted
 -- What nobody answered when it was handed out for the last time.

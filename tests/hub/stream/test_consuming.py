@@ -203,6 +203,23 @@ class TestAnswers:
             assert (await answer(client, "ack", first))["result"] == {"done": [], "lost": [first["delivery"]]}
             assert (await answer(client, "ack", second))["result"] == {"done": [second["delivery"]], "lost": []}
 
+    async def test_stale_lease_is_lost_beside_the_valid_one(self, node: Node, organisation: Organisation, key: str):
+        """Of one delivery, in one frame."""
+        channel = await subscribed(node, organisation.id)
+        async with node.joined(key, channel) as client:
+            await node.emit(organisation.id)
+            first = await client.expect("event")
+            await answer(client, "nack", first)
+            _, second = await came(client, 2)
+            lost, done = [first["delivery"]], [second["delivery"]]
+            said = await answer(client, "extend", first, second, seconds=60)
+            assert said["result"] == {"done": done, "lost": lost}
+            said = await answer(client, "nack", first, second)
+            assert said["result"] == {"done": done, "lost": lost}
+            third = (await came(client, 3))[2]
+            said = await answer(client, "ack", first, second, third)
+            assert said["result"] == {"done": [third["delivery"]], "lost": lost + done}
+
     async def test_nack_with_a_delay_waits(self, node: Node, organisation: Organisation, key: str):
         channel = await subscribed(node, organisation.id)
         async with node.joined(key, channel) as client:

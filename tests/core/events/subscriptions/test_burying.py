@@ -70,7 +70,7 @@ async def test_what_has_an_attempt_left_or_time_to_answer_stays(trial: Trial, wo
         "UPDATE deliveries SET due_at = clock_timestamp() - interval '1 h' WHERE subscription_id = $1", again.id
     )
     assert await worker.bury_exhausted() == 0
-    assert await trial.consumer.ack(trial.org_id, held.id, [delivery.hold]) == {delivery.hold.delivery}
+    assert await trial.consumer.ack(trial.org_id, held.id, [delivery.hold]) == {delivery.hold}
     assert len(await trial.consumer.lease(trial.org_id, again.id, 10)) == 3
 
 

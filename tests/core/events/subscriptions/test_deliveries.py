@@ -30,7 +30,7 @@ async def test_events_behind_the_cursor_are_handed_out_once_each_in_order(trial:
     ]
     assert str(leased[0].event_id) in leased[0].envelope
     assert await trial.consumer.lease(trial.org_id, subscription.id, 10) == []
-    assert await trial.consumer.ack(trial.org_id, subscription.id, holds(leased)) == {h.delivery for h in holds(leased)}
+    assert await trial.consumer.ack(trial.org_id, subscription.id, holds(leased)) == set(holds(leased))
     await trial.pass_time(3600)
     assert await trial.consumer.lease(trial.org_id, subscription.id, 10) == []
 
@@ -81,7 +81,7 @@ async def test_what_came_back_goes_before_what_is_new_and_is_filled_up_with_it(t
     subscription = await trial.subscribe(0)
     first = await trial.consumer.lease(trial.org_id, subscription.id, 3)
     refused = await trial.consumer.refuse(trial.org_id, subscription.id, [first[1].hold], Answer(), delay_seconds=0)
-    assert refused == {first[1].hold.delivery}
+    assert refused == {first[1].hold}
     more = await trial.consumer.lease(trial.org_id, subscription.id, 3)
     assert [(each.position, each.attempt) for each in more] == [(2, 2), (4, 1), (5, 1)]
     assert positions(await trial.consumer.lease(trial.org_id, subscription.id, 3)) == [6]
@@ -111,7 +111,24 @@ async def test_unanswered_delivery_comes_again_with_the_same_event_and_its_old_l
     assert await trial.consumer.ack(trial.org_id, subscription.id, [first.hold]) == set()
     assert await trial.consumer.extend(trial.org_id, subscription.id, [first.hold], 60) == {}
     assert await trial.consumer.refuse(trial.org_id, subscription.id, [first.hold], Answer()) == set()
-    assert await trial.consumer.ack(trial.org_id, subscription.id, [second.hold]) == {second.hold.delivery}
+    assert await trial.consumer.ack(trial.org_id, subscription.id, [second.hold]) == {second.hold}
+
+
+async def test_stale_and_valid_lease_of_one_delivery_are_told_apart(trial: Trial):
+    """Also in one call: only that of who has it now is done."""
+    await trial.append("agents/a", "agents/b")
+    subscription = await trial.subscribe(0, max_in_flight=1)
+    for _ in range(2):
+        (stale,) = await trial.consumer.lease(trial.org_id, subscription.id, 1)
+        await trial.pass_time(31)
+        (valid,) = await trial.consumer.lease(trial.org_id, subscription.id, 1)
+        both = [stale.hold, valid.hold]
+        assert set(await trial.consumer.extend(trial.org_id, subscription.id, both, 60)) == {valid.hold}
+        assert await trial.consumer.refuse(trial.org_id, subscription.id, both, Answer(500), delay_seconds=0) == {
+            valid.hold
+        }
+        (again,) = await trial.consumer.lease(trial.org_id, subscription.id, 1)
+        assert await trial.consumer.ack(trial.org_id, subscription.id, [*both, again.hold]) == {again.hold}
 
 
 async def test_late_answer_counts_while_nobody_else_has_the_delivery(trial: Trial):
@@ -120,7 +137,7 @@ async def test_late_answer_counts_while_nobody_else_has_the_delivery(trial: Tria
     subscription = await trial.subscribe(0)
     (late,) = await trial.consumer.lease(trial.org_id, subscription.id, 10)
     await trial.pass_time(3600)
-    assert await trial.consumer.ack(trial.org_id, subscription.id, [late.hold]) == {late.hold.delivery}
+    assert await trial.consumer.ack(trial.org_id, subscription.id, [late.hold]) == {late.hold}
 
 
 async def test_extended_lease_ends_later(trial: Trial):
@@ -129,7 +146,7 @@ async def test_extended_lease_ends_later(trial: Trial):
     subscription = await trial.subscribe(0, ack_seconds=10)
     (held,) = await trial.consumer.lease(trial.org_id, subscription.id, 10)
     ends = await trial.consumer.extend(trial.org_id, subscription.id, [held.hold], 60)
-    assert ends[held.hold.delivery] > held.lease_until
+    assert ends[held.hold] > held.lease_until
     await trial.pass_time(50)
     assert await trial.consumer.lease(trial.org_id, subscription.id, 10) == []
     await trial.pass_time(11)
@@ -251,7 +268,7 @@ async def test_worker_of_all_organisations_finds_what_is_ready_and_serves_it(
     assert await worker.ready() == [(trial.org_id, pushed.id)]
     (held,) = await worker.lease(trial.org_id, pushed.id, 10)
     assert await worker.ready() == []
-    assert await worker.ack(trial.org_id, pushed.id, [held.hold], Answer(200, "ok")) == {held.hold.delivery}
+    assert await worker.ack(trial.org_id, pushed.id, [held.hold], Answer(200, "ok")) == {held.hold}
     assert [tuple(row) for row in await trial.rows("SELECT outcome, status, answer FROM attempts")] == [
         ("acknowledged", 200, "ok")
     ]

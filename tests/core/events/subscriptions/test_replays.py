@@ -153,7 +153,7 @@ async def test_cancelled_replay_withdraws_what_nobody_has_and_stays_cancelled(tr
         await say(trial, other, "running")
     with pytest.raises(HubError, match="done"):
         await say(trial, replay, "cancelled")
-    assert await trial.consumer.ack(trial.org_id, subscription.id, [held.hold]) == {held.hold.delivery}
+    assert await trial.consumer.ack(trial.org_id, subscription.id, [held.hold]) == {held.hold}
     assert [each.position for each in await taken(trial, subscription)] == [2]
 
 

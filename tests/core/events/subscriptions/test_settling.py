@@ -90,6 +90,22 @@ async def test_answer_is_fenced_by_its_lease(trial: Trial, system: Database):
     ]
 
 
+@pytest.mark.parametrize("ok", [True, False])
+async def test_two_answers_to_one_delivery_are_told_apart_by_their_leases(trial: Trial, system: Database, ok: bool):
+    """In one statement, whatever stands first: what counts and is kept is what the holder of the lease has said."""
+    await trial.append("agents/a")
+    id = await _pushed(trial)
+    (late,) = await trial.consumer.lease(trial.org_id, id, 1)
+    await trial.pass_time(61)
+    (taken,) = await trial.consumer.lease(trial.org_id, id, 1)
+    stale, valid = _settled(trial, id, late, ok=not ok, answer="late"), _settled(trial, id, taken, ok=ok, answer="good")
+    assert await _settle(system, stale, valid) == {(id, taken.hold.delivery)}
+    assert len(await trial.rows("SELECT 1 FROM deliveries")) == (0 if ok else 1)
+    rows = await trial.rows("SELECT number, outcome, answer FROM attempts ORDER BY number")
+    outcome = "acknowledged" if ok else "refused"
+    assert [tuple(row) for row in rows] == [(1, "expired", None), (2, outcome, "good")]
+
+
 async def test_attempt_is_kept_with_what_was_answered(trial: Trial, system: Database):
     """Its beginning, its status, and 4 KiB; what is no text for PostgreSQL is replaced."""
     await trial.append("agents/a")

@@ -110,8 +110,8 @@ WITH due AS (
            WHERE o.org_id = $1 AND o.subscription_id = $2 AND o.lease IS NOT NULL AND o.due_at > clock_timestamp())
     FOR UPDATE OF d SKIP LOCKED
 ), expired AS (
-    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome)
-    SELECT $1, $2, id, attempt, event_id, leased_at, due_at, 'expired' FROM due WHERE lease IS NOT NULL
+    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, is_over)
+    SELECT $1, $2, id, attempt, event_id, leased_at, due_at, 'expired', false FROM due WHERE lease IS NOT NULL
     ON CONFLICT DO NOTHING
 ), leased AS (
     UPDATE deliveries d
@@ -166,13 +166,17 @@ WHERE s.delivery = 'push' AND s.status = 'active' AND (
 
 -- name: ack
 -- Fenced by the lease: of who was too late, and another has it by now, nothing is deleted. `answers` is NULL where no attempt is kept.
+-- The attempts before it, which only what came again has, belong to nothing from now on.
 WITH done AS (
     DELETE FROM deliveries d
     WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[]) AND d.lease = ANY ($4::uuid[])
     RETURNING d.id, d.lease, d.attempt, d.event_id, d.leased_at
+), over AS (
+    UPDATE attempts a SET is_over = true
+    WHERE a.org_id = $1 AND a.subscription_id = $2 AND a.delivery = ANY (ARRAY(SELECT id FROM done WHERE attempt > 1))
 ), kept AS (
-    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer)
-    SELECT $1, $2, id, attempt, event_id, leased_at, clock_timestamp(), 'acknowledged', $6::integer, $7::text FROM done WHERE $5::boolean
+    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer, is_over)
+    SELECT $1, $2, id, attempt, event_id, leased_at, clock_timestamp(), 'acknowledged', $6::integer, $7::text, true FROM done WHERE $5::boolean
     ON CONFLICT DO NOTHING
 )
 SELECT id, lease FROM done
@@ -190,8 +194,8 @@ WITH refused AS (
     RETURNING d.id, d.attempt, d.event_id, d.leased_at, d.attempt >= s.max_deliveries AS is_last,
         (SELECT b.lease FROM deliveries b WHERE b.org_id = $1 AND b.subscription_id = $2 AND b.id = d.id) AS lease
 ), kept AS (
-    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer)
-    SELECT $1, $2, id, attempt, event_id, leased_at, clock_timestamp(), 'refused', $6::integer, $7::text FROM refused
+    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer, is_over)
+    SELECT $1, $2, id, attempt, event_id, leased_at, clock_timestamp(), 'refused', $6::integer, $7::text, false FROM refused
     ON CONFLICT DO NOTHING
 )
 SELECT id, lease, is_last FROM refused
@@ -220,8 +224,8 @@ WITH gone AS (
     WHERE d.org_id = $1 AND d.subscription_id = $2 AND d.id = ANY ($3::bigint[])
     RETURNING ($4::uuid[])[array_position($3::bigint[], d.id)] AS id, d.id AS delivery, d.position, d.event_id, d.subject, d.replay_id, d.attempt, d.lease, d.leased_at, d.due_at
 ), expired AS (
-    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome)
-    SELECT $1, $2, delivery, attempt, event_id, leased_at, due_at, 'expired' FROM gone WHERE lease IS NOT NULL
+    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, is_over)
+    SELECT $1, $2, delivery, attempt, event_id, leased_at, due_at, 'expired', false FROM gone WHERE lease IS NOT NULL
     ON CONFLICT DO NOTHING
 )
 INSERT INTO dead_letters (org_id, id, subscription_id, delivery, position, event_id, type, subject, replay_id, attempts, reason, died_at)

@@ -89,7 +89,8 @@ async def set_status(db: Statements, org_id: UUID, id: UUID, replay: UUID, statu
         raise HubError("RESOURCE_CONFLICT", f"The replay is {held['status']}")
     await db.execute(SQL["set_status"], org_id, replay, status, now)
     if status == "cancelled":
-        await db.execute(SQL["withdraw"], org_id, held["target_id"], replay)
+        gone = await db.fetch(SQL["withdraw"], org_id, held["target_id"], replay)
+        await db.execute(SQL["end_attempts"], org_id, held["target_id"], [row["id"] for row in gone])
     return True
 
 

@@ -35,4 +35,10 @@ SELECT count(*) FROM replays WHERE org_id = $1 AND target_id = $2 AND status IN 
 
 -- name: withdraw
 -- What nobody has; who has one may still answer it.
-DELETE FROM deliveries WHERE org_id = $1 AND subscription_id = $2 AND replay_id = $3 AND (lease IS NULL OR due_at <= clock_timestamp())
+DELETE FROM deliveries
+WHERE org_id = $1 AND subscription_id = $2 AND replay_id = $3 AND (lease IS NULL OR due_at <= clock_timestamp())
+RETURNING id
+
+-- name: end_attempts
+-- A statement after it: what was refused while it waited for a row has its attempt by now.
+UPDATE attempts SET is_over = true WHERE org_id = $1 AND subscription_id = $2 AND delivery = ANY ($3::bigint[])

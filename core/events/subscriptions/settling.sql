@@ -24,10 +24,15 @@ WITH acknowledged AS (
     SELECT acknowledged.*, 'acknowledged' AS outcome FROM acknowledged
     UNION ALL
     SELECT refused.*, 'refused' FROM refused
+), over AS (
+    UPDATE attempts a SET is_over = true
+    WHERE a.org_id = ANY ($1::uuid[]) AND a.subscription_id = ANY ($2::uuid[])
+      AND a.delivery = ANY (ARRAY(SELECT id FROM acknowledged WHERE attempt > 1))
 ), kept AS (
-    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer)
+    INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, status, answer, is_over)
     SELECT org_id, subscription_id, id, attempt, event_id, clock_timestamp() - make_interval(secs => ($6::double precision[])[place]),
-           clock_timestamp(), outcome, ($7::integer[])[place], ($8::text[])[place]
+           clock_timestamp(), outcome, ($7::integer[])[place], ($8::text[])[place],
+           outcome = 'acknowledged'
     FROM ended
     ON CONFLICT DO NOTHING
 )

@@ -293,14 +293,17 @@ async def test_hold_is_read_as_it_is_written_and_nothing_else(trial: Trial):
 
 
 async def test_attempts_are_swept_after_a_week_unless_they_still_belong_to_something(trial: Trial):
-    """Those of dead letters and of what is outstanding stay."""
+    """Those of dead letters and of what is outstanding stay; of what is done, also those that failed before."""
     await trial.append("agents/a", "agents/b", "agents/c")
     subscription = await trial.subscribe(0)
+    await trial.consumer.lease(trial.org_id, subscription.id, 10)
+    await trial.pass_time(31)
     done, dead, again = await trial.consumer.lease(trial.org_id, subscription.id, 10)
     await trial.consumer.ack(trial.org_id, subscription.id, [done.hold], Answer(200))
     await trial.consumer.refuse(trial.org_id, subscription.id, [dead.hold], Answer(410), for_good=True)
     await trial.consumer.refuse(trial.org_id, subscription.id, [again.hold], Answer(500))
     assert await sweep_attempts(trial.database) == 0
     await trial.rows("UPDATE attempts SET ended_at = ended_at - interval '8 days'")
-    assert await sweep_attempts(trial.database) == 1
-    assert {row["status"] for row in await trial.rows("SELECT status FROM attempts")} == {410, 500}
+    assert await sweep_attempts(trial.database) == 2
+    left = await trial.rows("SELECT number, status FROM attempts ORDER BY status, number")
+    assert [tuple(row) for row in left] == [(2, 410), (2, 500), (1, None), (1, None)]

@@ -21,6 +21,11 @@ INSERT INTO deliveries (org_id, subscription_id, position, event_id, subject, du
 SELECT $1, ($2::uuid[])[1 + n % cardinality($2)], n, gen_random_uuid(), 'agents/' || n % 100, now()
 FROM generate_series(1, 20000) AS n
 """
+_ATTEMPTS = """
+INSERT INTO attempts (org_id, subscription_id, delivery, number, event_id, started_at, ended_at, outcome, is_over)
+SELECT $1, $2, n, 1, gen_random_uuid(), now() - interval '8 days', now() - interval '8 days', $4, $4 = 'acknowledged'
+FROM generate_series(1, $3::int) AS n
+"""
 LENGTH = 30_000
 
 
@@ -90,6 +95,24 @@ async def test_looking_for_what_is_to_be_buried_reads_each_delivery_once(crowded
     assert '"events"' not in plan
     (table,) = await crowded.rows("SELECT pg_relation_size('deliveries') / 8192 AS pages")
     assert pages <= 2 * table["pages"] + 20, plan
+
+
+async def test_sweep_of_attempts_costs_what_it_removes(trial: Trial):
+    """However many attempts of dead letters and of what is outstanding are old: a sweep does not look at them."""
+    await trial.rows(_ATTEMPTS, trial.org_id, new_id(), 30_000, "refused")
+    await trial.rows(_ATTEMPTS, trial.org_id, new_id(), 50, "acknowledged")
+    connection = await connect_as(trial.url, "hub_app")
+    try:
+        # The first time of a session the catalogue is read too; what EXPLAIN removes is there again afterwards.
+        await explained(connection, "SELECT sweep_attempts($1)", (1_000,))
+        removing, _ = await explained(connection, "SELECT sweep_attempts($1)", (1_000,))
+        removed = await connection.fetchval("SELECT sweep_attempts(1000)")
+        finding_none, _ = await explained(connection, "SELECT sweep_attempts($1)", (1_000,))
+        assert removed == 50
+        assert await connection.fetchval("SELECT sweep_attempts(1000)") == 0
+    finally:
+        await connection.close()
+    assert (removing < 300, finding_none < 20) == (True, True), (removing, finding_none)
 
 
 async def test_plan_that_was_made_on_a_short_log_serves_a_long_one(trial: Trial):

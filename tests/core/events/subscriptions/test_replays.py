@@ -8,6 +8,7 @@ from core.events.subscriptions import replays
 from core.events.subscriptions.replays import MOST_AT_ONCE, NewReplay, Replay
 from core.events.subscriptions.subscription import WINDOW, Answer, Delivery, Subscription
 from core.ids import new_id
+from core.operations.housekeeping import sweep_attempts
 from tests.core.events.subscriptions.trial import Trial
 
 
@@ -169,3 +170,19 @@ async def test_subscription_has_only_so_many_replays_at_once(trial: Trial):
     async with trial.database.read(trial.org_id) as db:
         listed, total = await replays.find_page(db, trial.org_id, subscription.id, limit=2, offset=0)
     assert (len(listed), total) == (2, MOST_AT_ONCE)
+
+
+async def test_attempts_of_a_cancelled_replay_are_swept_with_time(trial: Trial):
+    """What was refused of it belongs to nothing any more; what was refused of live events still does."""
+    await trial.append("agents/a", "agents/b")
+    subscription = await trial.subscribe(0)
+    replay = await begin(trial, subscription)
+    leased = await trial.consumer.lease(trial.org_id, subscription.id, 3)
+    assert [each.replayed for each in leased] == [False, False, True]
+    holds = [each.hold for each in leased]
+    await trial.consumer.refuse(trial.org_id, subscription.id, holds, Answer(500), delay_seconds=3600)
+    await say(trial, replay, "cancelled")
+    await trial.rows("UPDATE attempts SET ended_at = ended_at - interval '8 days'")
+    assert await sweep_attempts(trial.database) == 1
+    left = await trial.rows("SELECT delivery FROM attempts ORDER BY delivery")
+    assert [row["delivery"] for row in left] == [each.hold.delivery for each in leased[:2]]

@@ -41,7 +41,7 @@ class Related:
             ids = _named(name, result)
             documents: list[str] = []
             if ids:
-                wanted = {"filter": {"id": {"in": ids}}, "per_page": MOST_INCLUDED}
+                wanted = {"filter": {"id": {"in": ids}}, "per_page": MOST_INCLUDED, **_moment(form)}
                 outcome = await _listed(runner, self._lists[type], caller, wanted, request_id, deadline_seconds)
                 documents, quota = outcome.result.items, outcome.quota
             form.include(self._kinds[type], documents)
@@ -62,6 +62,12 @@ async def _listed(
         if error.code == "VALIDATION_ERROR":
             raise _too_much(error.details[0].message) from error
         raise
+
+
+def _moment(form: JsonApi) -> Mapping[str, str]:
+    """What is included is as it was when the resource was so."""
+    as_of = form.wanted.query.get("as_of")
+    return {} if as_of is None else {"as_of": as_of}
 
 
 def _named(relationship: str, result: Any) -> list[str]:

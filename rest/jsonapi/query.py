@@ -2,6 +2,7 @@
 
 page[number] page[size] page[after] page[before] page[limit]    page, per_page, after, before, limit
 sort, filter[<field>], filter[<field>][<operator>]              the same; other parameters of the route are filters too
+as_of                                                           the same
 fields[<type>], include                                         not the operation's matter: what of its answer is written
 """
 
@@ -26,9 +27,11 @@ _PAGES: Mapping[str, str] = {
     "page[limit]": "limit",
 }
 _BETWEEN = frozenset({"page[after]", "page[before]", "page[limit]"})
-_NOT_FILTERS = frozenset({*_PAGES.values(), "sort", "fields", "fields["})
-# Of lists with filters these are none.
-_PARAMETERS = frozenset({"q", "as_of"})
+# An own parameter has a name with more in it than a to z (JSON:API, "Implementation-Specific Query Parameters").
+_OWN = frozenset({"as_of"})
+_NOT_FILTERS = frozenset({*_PAGES.values(), *_OWN, "sort", "fields", "fields["})
+# Of lists with filters this is none.
+_PARAMETERS = frozenset({"q"})
 _FILTER = re.compile(r"filter\[([^\[\]]+)\](\[[^\[\]]+\])?")
 _FIELDS = re.compile(r"fields\[([^\[\]]+)\]")
 
@@ -45,7 +48,7 @@ class Wanted:
 
 def known_of(query: frozenset[str], method: str, *, has_relationships: bool) -> frozenset[str]:
     """Return the names, and beginnings of names, that a route has whose plain parameters are `query`."""
-    known = {name for name in ("sort",) if name in query}
+    known = {name for name in ("sort", *_OWN) if name in query}
     if "page" in query:
         known.add("page[")
     if query - _NOT_FILTERS:
@@ -84,6 +87,8 @@ def _plain_name(name: str, known: frozenset[str], *, is_window: bool) -> str:
         # The number of a window's items is its limit, however it is called.
         found = "limit" if name == "page[size]" and is_window else _PAGES[name]
         return _checked(name, found, found in known)
+    if name in _OWN:
+        return _checked(name, name, name in known)
     matched = _FILTER.fullmatch(name)
     if matched is None:
         raise _unknown(name)

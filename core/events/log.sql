@@ -38,7 +38,8 @@ ORDER BY position
 LIMIT $6
 
 -- name: position_at
--- Halves the positions: they are dense, and recorded_at never falls. No index by time is needed for a few dozen look-ups by key.
+-- Halves the positions: they are dense, and recorded_at never falls. No index by time is needed for a few dozen look-ups by key,
+-- which LIMIT makes of them: as a join, each step could read the whole log.
 WITH RECURSIVE search(low, high) AS (
     SELECT 0::bigint, position FROM heads WHERE org_id = $1
     UNION ALL
@@ -46,7 +47,7 @@ WITH RECURSIVE search(low, high) AS (
            CASE WHEN probe.recorded_at <= $2 THEN high ELSE probe.position - 1 END
     FROM search
     CROSS JOIN LATERAL (
-        SELECT position, recorded_at FROM events WHERE org_id = $1 AND position = (low + high + 1) / 2
+        SELECT position, recorded_at FROM events WHERE org_id = $1 AND position = (low + high + 1) / 2 ORDER BY position LIMIT 1
     ) AS probe
     WHERE low < high
 )

@@ -35,11 +35,24 @@ WITH closed AS (
 DELETE FROM {table} WHERE id = $1
 
 -- name: find_past
+-- Halves the versions: they are dense, and their events' positions rise with them. One without a position yet is behind every position.
+-- LIMIT: as a join, each step could read all versions.
+WITH RECURSIVE search(low, high) AS (
+    SELECT 0::bigint, max(version) FROM {table}_history WHERE id = $1
+    UNION ALL
+    SELECT CASE WHEN probe.began <= $2 THEN probe.version ELSE low END,
+           CASE WHEN probe.began <= $2 THEN high ELSE probe.version - 1 END
+    FROM search
+    CROSS JOIN LATERAL (
+        SELECT h.version, (SELECT e.position FROM events e WHERE e.event_id = h.from_event) AS began
+        FROM {table}_history h WHERE h.id = $1 AND h.version = (low + high + 1) / 2 ORDER BY h.version LIMIT 1
+    ) AS probe
+    WHERE low < high
+)
 SELECT past.version, past.from_time, past.document
 FROM {table}_history AS past
-JOIN events AS began ON began.event_id = past.from_event
 LEFT JOIN events AS ended ON ended.event_id = past.to_event
-WHERE past.id = $1 AND began.position <= $2 AND (ended.position IS NULL OR ended.position > $2)
+WHERE past.id = $1 AND past.version = (SELECT max(low) FROM search) AND (ended.position IS NULL OR ended.position > $2)
 
 -- name: past
 -- The columns of {table} as of a position, made of the documents of that time. It looks at the organisation's whole history.

@@ -71,7 +71,8 @@ class Procrastinate:
         owner = await connect_as(url, None)
         try:
             await owner.execute(
-                f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE; CREATE SCHEMA {_SCHEMA} AUTHORIZATION hub_owner"
+                f"SET ROLE hub_owner; DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE; RESET ROLE;"
+                f"CREATE SCHEMA {_SCHEMA} AUTHORIZATION hub_owner"
             )
             await owner.execute(f"SET ROLE hub_owner; SET search_path = {_SCHEMA}; {schema()}")
         finally:

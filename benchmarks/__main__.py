@@ -63,8 +63,8 @@ WORKLOADS: Mapping[str, Workload] = {
 # What has no stand-in in Python.
 NEED_COMPILER = ("delivery", "storm", "compressed", "inbound", "mixed", "workers", "slow", "endurance")
 
-# Those that deliver events stand in deliverers.py and jobs_peer.py.
-EVERYBODY = frozenset({*(peer.key for peer in PEERS), "redis-streams", "procrastinate"})
+# Those that deliver events stand in deliverers.py, jetstream_peer.py and jobs_peer.py.
+EVERYBODY = frozenset({*(peer.key for peer in PEERS), "redis-streams", "jetstream", "procrastinate"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from benchmarks.bench import Bench
 from benchmarks.contenders import Scales
 from benchmarks.deliverers import SLOTS, ByPull, BySocket, ByWebhook, Deliverer, Engines, Line, RedisStreams
+from benchmarks.jetstream_peer import PROGRAM, JetStream
 from benchmarks.job import Pace
 from benchmarks.jobs_peer import Procrastinate, schema
 from benchmarks.published import PublishedWindow
@@ -64,7 +65,8 @@ async def measure(bench: Bench) -> list[Table]:
         f"**From commit to delivery**, events of 256 bytes to one receiver, {sizes.per_second:.0f} a second, each in a transaction "
         f"of its own; then {sizes.backlog:,} that are committed at once, timed from the first to the last; {rounds} rounds:"
     )
-    notes = [] if schema() is not None else ["procrastinate is missing: make peers"]
+    missing = {"procrastinate": schema() is None, "NATS JetStream": not PROGRAM.exists()}
+    notes = [f"{name} is missing: make peers" for name, is_missing in missing.items() if is_missing]
     return [Table("delivery", says, "way", COLUMNS, list(rows.values()), _goals(rows), notes)]
 
 
@@ -74,6 +76,8 @@ async def _deliverers(bench: Bench, sizes: Sizes) -> Sequence[Deliverer]:
     ways: list[Deliverer] = [way(bench, engines, usual) for way in (BySocket, ByPull, ByWebhook)]
     if "redis-streams" in bench.peers:
         ways.append(RedisStreams(bench, engines, usual))
+    if "jetstream" in bench.peers and PROGRAM.exists():
+        ways.append(JetStream(bench, engines, usual))
     if "procrastinate" in bench.peers and schema() is not None:
         ways.append(Procrastinate(bench, engines, (sizes.slow_per_second, sizes.slow_backlog)))
     return ways

@@ -7,6 +7,7 @@ numbers of the messages (job.MARK). It ends with its input.
     hooks     an HTTP server that answers each POST with 204
     pages     reads the log by GET /v2/events from its beginning, page after page
     streams   a consumer of a group of a Redis stream: XREADGROUP, then XACK
+    jetstream a durable consumer of a stream of NATS, which acknowledges each message
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import orjson
 import redis.asyncio as redis_asyncio
 import uvloop
 
+from benchmarks import nats
 from benchmarks.job import NUMBER
 
 _MARKED = re.compile(rb"#(\d{%d})#" % len(NUMBER))
@@ -139,6 +141,17 @@ async def streams(told: dict[str, Any]) -> None:
             await redis.xack(STREAM, group, *(id for id, _ in entries))
 
 
+async def jetstream(told: dict[str, Any]) -> None:
+    """Receive, and acknowledge."""
+    connection = await nats.Nats.open(told["port"])
+    connection.subscribe(nats.DELIVER.encode())
+    _ready()
+    while True:
+        _, reply, payload = await connection.next()
+        say(payload)
+        connection.publish(reply, b"+ACK")
+
+
 def _ready(port: int = 0) -> None:
     print("ready", port, flush=True)
 
@@ -156,6 +169,7 @@ KINDS: dict[str, Callable[[dict[str, Any]], Coroutine[Any, Any, None]]] = {
     "hooks": hooks,
     "pages": pages,
     "streams": streams,
+    "jetstream": jetstream,
 }
 
 if __name__ == "__main__":

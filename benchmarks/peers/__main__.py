@@ -43,7 +43,10 @@ def install_node() -> None:
 
 def install_go() -> None:
     """Build the peers in Go."""
-    _run([_found("go"), "build", "-mod=readonly", "-o", f"{INSTALLED}{os.sep}", "./nats", "./centrifuge"], _HERE / "go")
+    _run(
+        [_found("go"), "build", "-mod=readonly", "-o", f"{INSTALLED}{os.sep}", "./nats", "./jetstream", "./centrifuge"],
+        _HERE / "go",
+    )
 
 
 def _found(program: str) -> str:

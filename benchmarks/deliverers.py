@@ -27,6 +27,7 @@ from core.store.database import connect_as
 SLOTS = 16
 PULLERS = 4
 MOST_PULLED = 250
+MOST_CONSUMED = 1_000
 _MEMBER_SECONDS = 300.0
 NOTED_LOOKS = 50
 _ATTEMPTS = "SELECT count(*) FROM attempts WHERE org_id = $1 AND subscription_id = $2 AND outcome = 'acknowledged'"
@@ -167,6 +168,24 @@ class ByPull(_Hub):
             yield self._line(publisher, receiver)
 
 
+class ByConsumer(_Hub):
+    """A durable subscription that is consumed and acknowledged over one socket."""
+
+    key, title = "hub-consumer", "**the hub**, durable subscription, consumed over a socket"
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Line]:
+        """Subscribe, and begin to consume."""
+        hub, organisation = self._hub, await self._hub.organisation("delivery")
+        async with (
+            self._publishing() as publisher,
+            asking(hub, organisation) as session,
+            subscribed(session, delivery="socket") as id,
+            receiving("consume", {**_door(hub, organisation), "subscription": id, "most": MOST_CONSUMED}) as receiver,
+        ):
+            yield self._line(publisher, receiver)
+
+
 class ByWebhook(_Hub):
     """A webhook: each event is signed and posted, and each attempt is kept."""
 
@@ -215,15 +234,12 @@ def pulling(
     hub: HubUnderTest, organisation: Organisation, subscription: str, *, connections: int = PULLERS
 ) -> AbstractAsyncContextManager[Receiver]:
     """Start who pulls a subscription."""
-    told = {
-        "host": hub.server.host,
-        "port": hub.server.port,
-        "key": organisation.key,
-        "subscription": subscription,
-        "connections": connections,
-        "most": MOST_PULLED,
-    }
-    return receiving("pull", told)
+    told = {"subscription": subscription, "connections": connections, "most": MOST_PULLED}
+    return receiving("pull", {**_door(hub, organisation), **told})
+
+
+def _door(hub: HubUnderTest, organisation: Organisation) -> dict[str, Any]:
+    return {"host": hub.server.host, "port": hub.server.port, "key": organisation.key}
 
 
 class RedisStreams:

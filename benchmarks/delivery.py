@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.bench import Bench
 from benchmarks.contenders import Scales
-from benchmarks.deliverers import SLOTS, ByPull, BySocket, ByWebhook, Deliverer, Engines, Line, RedisStreams
+from benchmarks.deliverers import SLOTS, ByConsumer, ByPull, BySocket, ByWebhook, Deliverer, Engines, Line, RedisStreams
 from benchmarks.jetstream_peer import PROGRAM, JetStream
 from benchmarks.job import Pace
 from benchmarks.jobs_peer import Procrastinate, schema
@@ -73,7 +73,7 @@ async def measure(bench: Bench) -> list[Table]:
 async def _deliverers(bench: Bench, sizes: Sizes) -> Sequence[Deliverer]:
     engines = await Engines.of(bench.hub)
     usual = (sizes.per_second, sizes.backlog)
-    ways: list[Deliverer] = [way(bench, engines, usual) for way in (BySocket, ByPull, ByWebhook)]
+    ways: list[Deliverer] = [way(bench, engines, usual) for way in (BySocket, ByConsumer, ByPull, ByWebhook)]
     if "redis-streams" in bench.peers:
         ways.append(RedisStreams(bench, engines, usual))
     if "jetstream" in bench.peers and PROGRAM.exists():

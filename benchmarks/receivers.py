@@ -4,6 +4,7 @@ It says `ready` first, with its port where it listens; then a line each time tha
 numbers of the messages (job.MARK). It ends with its input.
 
     pull      pulls a subscription of the hub on some connections, and acknowledges what it got before it pulls again
+    consume   consumes a subscription over a socket, and acknowledges what has come so far
     hooks     an HTTP server that answers each POST with 204
     pages     reads the log by GET /v2/events from its beginning, page after page
     streams   a consumer of a group of a Redis stream: XREADGROUP, then XACK
@@ -19,6 +20,7 @@ from collections.abc import Callable, Coroutine
 from os import _exit
 from typing import Any, cast
 
+import aiohttp
 import orjson
 import redis.asyncio as redis_asyncio
 import uvloop
@@ -56,6 +58,39 @@ async def _pull_for_ever(calls: "Calls", path: str, most: int) -> None:
         say(said)
         if held := [each["ack_id"] for each in orjson.loads(said)["deliveries"]]:
             await calls.post(f"{path}/ack", orjson.dumps({"ack_ids": held}))
+
+
+async def consume(told: dict[str, Any]) -> None:
+    """Take events, and acknowledge those that have come while the frame before was on its way."""
+    headers, channel = {"Authorization": f"Bearer {told['key']}"}, f"subscriptions:{told['subscription']}"
+    url = f"http://{told['host']}:{told['port']}/v2/stream"
+    wanted = {"type": "subscribe", "channels": [{"channel": channel, "max_in_flight": told["most"]}]}
+    held, came = list[str](), asyncio.Event()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, headers=headers) as socket,
+        asyncio.TaskGroup() as group,
+    ):
+        await socket.send_str(orjson.dumps(wanted).decode())
+        group.create_task(_acknowledge(socket, channel, held, came))
+        async for message in socket:
+            frame = orjson.loads(message.data)
+            if frame["type"] == "event":
+                say(message.data.encode())
+                held.append(frame["delivery"])
+                came.set()
+            elif frame["type"] == "subscribed":
+                _ready()
+
+
+async def _acknowledge(
+    socket: aiohttp.ClientWebSocketResponse, channel: str, held: list[str], came: asyncio.Event
+) -> None:
+    while True:
+        await came.wait()
+        came.clear()
+        told, held[:] = list(held), []
+        await socket.send_str(orjson.dumps({"type": "ack", "channel": channel, "deliveries": told}).decode())
 
 
 async def pages(told: dict[str, Any]) -> None:
@@ -166,6 +201,7 @@ def _end_with_parent() -> None:
 
 KINDS: dict[str, Callable[[dict[str, Any]], Coroutine[Any, Any, None]]] = {
     "pull": pull,
+    "consume": consume,
     "hooks": hooks,
     "pages": pages,
     "streams": streams,

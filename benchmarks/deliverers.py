@@ -208,7 +208,6 @@ class ByWebhook(_Hub):
         """Raise AssertionError where not every delivery has an attempt that is kept."""
         connection, kept = await connect_as(self._hub.database_url, "hub_system"), 0
         try:
-            kept = 0
             for _ in range(NOTED_LOOKS):
                 kept = int(await connection.fetchval(_ATTEMPTS, org_id, UUID(id)) or 0)
                 if kept >= receiver.taken:

@@ -16,11 +16,10 @@ from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Page, Shown
 from core.store.queries import load_queries
 from handlers.jobs.models import Job, ListJobs
+from handlers.lists.lister import MOST_COUNTED, page_of
 from handlers.resources.models import GetInput
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
-# As of other lists: a longer one says that it is so.
-MOST_COUNTED = 100_000
 _TIMES = ("run_at", "cancel_requested_at", "created_at", "started_at", "finished_at")
 _DOCUMENTS = ("progress", "result", "error")
 
@@ -43,7 +42,7 @@ class JobOperations:
         rows = await ctx.db.fetch(_SQL["list"], wanted.per_page, first, wanted.kind, wanted.status, MOST_COUNTED + 1)
         items = [_text(row) for row in rows if row["id"] is not None]
         total = rows[0]["total"]
-        return Page(items, wanted.page, wanted.per_page, min(total, MOST_COUNTED), is_exact=total <= MOST_COUNTED)
+        return page_of(items, wanted.page, wanted.per_page, total)
 
     @operation("jobs.get", scope=ADMIN_SCOPE, transaction="read", input=GetInput, result=Shown, shows=Job)
     async def get(self, ctx: Context, wanted: GetInput) -> Shown:

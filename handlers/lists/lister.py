@@ -1,6 +1,7 @@
 """Pages of a list: one statement for a page and its total, stored documents as they are."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Lister:
     ) -> Page:
         row: Any = await db.fetchrow(statement, wanted.per_page, (wanted.page - 1) * wanted.per_page, *args)
         items = await self._items(row, "per_page", wanted.per_page, tree)
-        return Page(items, wanted.page, wanted.per_page, _total(row), is_exact=row["total"] <= MOST_COUNTED)
+        return page_of(items, wanted.page, wanted.per_page, row["total"])
 
     async def _between(self, db: Statements, wanted: Sorted, asking: Asking, tree: Tree | None) -> Page:
         order, backward = asking.order, wanted.before is not None
@@ -87,14 +88,7 @@ class Lister:
         has_more = row["found"] > wanted.limit
         ends = _ends(row, order)
         window = window_of(mark, order, wanted.limit, ends, has_more=has_more, backward=backward, begins=cursor is None)
-        return Page(
-            items[::-1] if backward else items,
-            1,
-            wanted.limit,
-            _total(row),
-            is_exact=row["total"] <= MOST_COUNTED,
-            window=window,
-        )
+        return replace(page_of(items[::-1] if backward else items, 1, wanted.limit, row["total"]), window=window)
 
     async def _items(self, row: Any, field: str, count: int, tree: Tree | None) -> list[str]:
         if row["bytes"] > MOST_PAGE_BYTES:
@@ -107,14 +101,15 @@ class Lister:
         return items if tree is None else await selected(items, tree)
 
 
+def page_of(items: list[str], page: int, per_page: int, total: int) -> Page:
+    """Return a page; a `total` over MOST_COUNTED, where counting ended, is told as not exact."""
+    return Page(items, page, per_page, min(total, MOST_COUNTED), is_exact=total <= MOST_COUNTED)
+
+
 def _filled(text: str, holes: Mapping[str, str]) -> str:
     for hole, fragment in holes.items():
         text = text.replace(hole, fragment)
     return text
-
-
-def _total(row: Any) -> int:
-    return min(row["total"], MOST_COUNTED)
 
 
 def _ends(row: Any, order: Order) -> list[list[Any]]:

@@ -1,6 +1,7 @@
 """The dead letters of a subscription: listed, looked at, redriven, purged."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -17,7 +18,7 @@ from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Page, Shown
 from handlers.keys.models import Moment
-from handlers.lists.lister import MOST_COUNTED
+from handlers.lists.lister import MOST_COUNTED, page_of
 from handlers.resources.models import GetInput
 from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME
 from handlers.subscriptions.models import Glob
@@ -86,11 +87,9 @@ class WholeLetter(Letter):
     event: dict[str, Any]
 
 
-class ListLetters(GetInput):
-    """A page of a subscription's dead letters, newest first; of types that a glob matches, of a subject, that died in a time."""
+class LetterFilter(GetInput):
+    """Dead letters of a subscription: of types that a glob matches, of a subject, that died in a time."""
 
-    page: int = Field(1, ge=1, le=1_000_000)
-    per_page: int = Field(20, ge=1, le=100)
     type: Glob | None = None
     subject: Glob | None = None
     since: Moment | None = None
@@ -101,26 +100,29 @@ class ListLetters(GetInput):
         return Which(None, self.type, self.subject, self.since, self.until)
 
 
+class ListLetters(LetterFilter):
+    """A page of a subscription's dead letters, newest first."""
+
+    page: int = Field(1, ge=1, le=1_000_000)
+    per_page: int = Field(20, ge=1, le=100)
+
+
 class GetLetter(GetInput):
     """One dead letter of a subscription."""
 
     letter: str
 
 
-class TakeLetters(GetInput):
-    """Which dead letters: all, or those with these ids, of types that a glob matches, of a subject, that died in a time."""
+class TakeLetters(LetterFilter):
+    """Which dead letters: all, or those with these ids that the filter means."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"type": "agent.*"}]})
 
     ids: Annotated[list[Annotated[UUID, Field(strict=False)]], Field(max_length=MOST_TAKEN)] | None = None
-    type: Glob | None = None
-    subject: Glob | None = None
-    since: Moment | None = None
-    until: Moment | None = None
 
     def which(self) -> Which:
         """Return the filter."""
-        return Which(self.ids, self.type, self.subject, self.since, self.until)
+        return replace(super().which(), ids=self.ids)
 
 
 class Taken(BaseModel):
@@ -162,7 +164,7 @@ class Letters:
             count=MOST_COUNTED + 1,
         )
         items = [orjson.dumps(_shown(each)).decode() for each in page]
-        return Page(items, wanted.page, wanted.per_page, min(total, MOST_COUNTED), is_exact=total <= MOST_COUNTED)
+        return page_of(items, wanted.page, wanted.per_page, total)
 
     @operation(
         "dead_letters.get",
@@ -194,7 +196,7 @@ class Letters:
         shows=Taken,
     )
     async def redrive(self, ctx: Context, wanted: TakeLetters) -> Shown:
-        """Deliver dead letters once more, each with all its attempts before it."""
+        """Deliver dead letters once more, as if for the first time."""
         check_caller(ctx.caller)
         subscription = await held(ctx, wanted.id)
         most = min(MOST_TAKEN, await dead_letters.room(ctx.db, ctx.caller.org_id, subscription.id))

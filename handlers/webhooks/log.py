@@ -10,13 +10,12 @@ from core.errors import HubError
 from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Page, Shown
+from handlers.lists.lister import MOST_COUNTED, page_of
 from handlers.webhooks import store
 from handlers.webhooks.models import Delivery, ListDeliveries, Resend, Resent
 from handlers.webhooks.operations import parsed
 from handlers.webhooks.rights import check_caller
 from handlers.webhooks.store import SQL, missing
-
-MOST_COUNTED = 100_000
 
 
 class Deliveries:
@@ -51,7 +50,7 @@ class Deliveries:
             attempts[row["delivery"]].append(_attempt(row))
         items = [_text(row, attempts[row["delivery"]]) for row in found]
         total = rows[0]["total"]
-        return Page(items, wanted.page, wanted.per_page, min(total, MOST_COUNTED), is_exact=total <= MOST_COUNTED)
+        return page_of(items, wanted.page, wanted.per_page, total)
 
     @operation(
         "webhook_deliveries.resend",

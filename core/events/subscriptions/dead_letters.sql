@@ -26,7 +26,7 @@ SELECT count(*) FROM (SELECT FROM deliveries WHERE org_id = $1 AND subscription_
 
 -- name: redrive
 -- Oldest first, $3 ids or NULL for those that the filter means, at most $4. The subscription's row is held. What is redriven is a new
--- delivery with all its attempts before it, behind those that are outstanding; its old attempts end with the dead letter.
+-- delivery that begins to count its attempts anew, behind those that are outstanding; its old attempts end with the dead letter.
 WITH chosen AS (
     SELECT id FROM dead_letters
     WHERE org_id = $1 AND subscription_id = $2 AND ($3::uuid[] IS NULL OR id = ANY ($3))

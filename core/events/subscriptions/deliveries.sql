@@ -95,8 +95,8 @@ FROM moved LEFT JOIN (
 ORDER BY taken.id
 
 -- name: lease
--- $3 how many, $4 most in flight, $5 most attempts, $6 seconds, $7 ordered, $8 live events only. What was leased before and came back unanswered has expired; live
--- events go before replayed ones. Ordered: of a subject only the oldest outstanding one, so that the next waits for its answer.
+-- $3 how many, $4 most in flight, $5 most attempts, $6 seconds, $7 ordered, $8 live events only. What was leased before and came back
+-- unanswered has expired; live events go before replayed ones. Ordered: of a subject only the oldest outstanding one, so that the next waits for its answer.
 WITH due AS (
     SELECT d.id, d.lease, d.attempt, d.leased_at, d.due_at, d.event_id
     FROM deliveries d

@@ -48,7 +48,7 @@ async def test_dead_letters_are_listed_newest_first_and_found_with_attempts_and_
         assert await dead_letters.find(db, trial.org_id, subscription.id, new_id()) is None
 
 
-async def test_redriven_letter_is_delivered_once_more_with_all_attempts_before_it(trial: Trial):
+async def test_redriven_letter_is_delivered_as_if_for_the_first_time(trial: Trial):
     """By id or by filter, at most so many; it is no dead letter meanwhile."""
     await trial.append("agents/a", "agents/b", "agents/c")
     subscription = await trial.subscribe(0, ordered=True, max_deliveries=1)

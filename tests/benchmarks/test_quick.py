@@ -43,6 +43,7 @@ def test_quick_run_measures_everything_and_leaves_the_readme():
         "beside 50 creates/s",
         "**the hub**, a replay into",
         "2 subscriptions",
+        "PostgreSQL's `ts_rank`",
         "`serve --workers 2`",
         "2 read nothing",
         "log channel",

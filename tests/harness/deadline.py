@@ -104,6 +104,8 @@ class Deadline:
 def _print_failures(config: pytest.Config) -> None:
     capture: Any = config.pluginmanager.getplugin("capturemanager")
     reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None:  # a worker's: the run goes on without it, and tells them
+        return
     capture.suspend_global_capture(in_=True)
     reporter.summary_errors()
     reporter.summary_failures()

@@ -4,6 +4,7 @@ Everything here is synchronous or loop-free, so that nothing outlives the event 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
@@ -24,6 +25,10 @@ from core.store.migrate import migrate
 from tests.harness.waiting import eventually, wait_until
 
 T = TypeVar("T")
+_ROOM_BYTES = 3 << 30
+_SUPERVISOR = "core.store.engines.supervisor"
+# What the session's PostgreSQL does without: its machine never fails. (`doctor`, which tests run on it, wants fsync.)
+_FORGETFUL = {"full_page_writes": "off", "max_wal_size": "128MB"}
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -69,6 +74,21 @@ def given_engines(database_url: str, redis_url: str) -> EngineUrls:
     return urls
 
 
+async def add_vectors(urls: EngineUrls, database: str) -> None:
+    """Give a database pgvector, which only a superuser may, as the embedded engines do."""
+    connection = await asyncpg.connect(with_database(urls.superuser_url, database))
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public")
+    finally:
+        await connection.close()
+
+
+async def forget(urls: EngineUrls) -> None:
+    """Let the PostgreSQL of the session write and keep little of its log."""
+    settings = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in _FORGETFUL.items()]
+    await execute_as_superuser(urls, *settings, "SELECT pg_reload_conf()")
+
+
 class Template:
     """A migrated database that those of the tests are copied from."""
 
@@ -79,7 +99,9 @@ class Template:
 
     async def create(self) -> None:
         """Create and migrate it. Raises what migrate raises."""
-        await migrate(await self.create_empty(self.name))
+        url = await self.create_empty(self.name)
+        await add_vectors(self.urls, self.name)
+        await migrate(url)
 
     async def create_empty(self, name: str) -> str:
         """Create the database `name` with nothing in it and return the URL of its plain login."""
@@ -89,7 +111,7 @@ class Template:
     async def copy(self, name: str) -> str:
         """Create the database `name` and return the URL of its plain login."""
         await execute_as_superuser(
-            self.urls, f'CREATE DATABASE "{name}" TEMPLATE "{self.name}" OWNER "{self._owner}" STRATEGY wal_log'
+            self.urls, f'CREATE DATABASE "{name}" TEMPLATE "{self.name}" OWNER "{self._owner}" STRATEGY file_copy'
         )
         return with_database(self.urls.database_url, name)
 
@@ -107,9 +129,25 @@ async def flush(redis_url: str) -> None:
         await client.aclose()
 
 
+def _in_memory() -> Path | None:
+    """Return a folder in memory that has room for engines and lets programs run: databases are made there at a sixth of the cost.
+
+    What tests kill is a process, and neither a disk nor this folder loses what a process has written.
+    """
+    folder = Path("/dev/shm")  # noqa: S108 - only what mkdtemp makes in it is used
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return None
+    space = os.statvfs(folder)
+    has_room = space.f_bavail * space.f_frsize >= _ROOM_BYTES and psutil.virtual_memory().available >= 2 * _ROOM_BYTES
+    return folder if has_room and not space.f_flag & os.ST_NOEXEC else None
+
+
+_FOLDERS = str(_in_memory() or "/tmp")  # noqa: S108 - the same; $TMPDIR can be too long for a socket
+
+
 def short_folder(prefix: str) -> Path:
     """Make a folder whose path leaves room for a socket's name, and that the engines' account can enter."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=_FOLDERS))
     folder.chmod(0o755)
     return folder
 
@@ -125,7 +163,14 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 def remove_with_engines(folder: Path) -> None:
-    """Wait until the engines of `folder` have stopped by themselves, then remove it; ends those that do not stop."""
+    """Have the engines of `folder` stopped in order, then remove it; ends those that do not stop.
+
+    That they stop by themselves two seconds after their last hub is of tests/core/store/engines/test_lifetime.py.
+    """
+    for process in processes_of(folder):
+        with contextlib.suppress(psutil.Error):
+            if _SUPERVISOR in process.cmdline():
+                process.terminate()
     try:
         wait_until(lambda: not processes_of(folder), within=15.0, every=0.05, what=f"engines of {folder} stopped")
     finally:

@@ -188,6 +188,7 @@ class HubProcesses:
 
 
 def _clean_environment() -> dict[str, str]:
-    """The environment without what would configure a hub."""
+    """The environment without what would configure a hub; no hub loads a model that a test did not ask for."""
     named = ("DATABASE_URL", "REDIS_URL", "PORT")
-    return {name: value for name, value in os.environ.items() if not name.startswith("HUB_") and name not in named}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HUB_") and name not in named}
+    return {**kept, "HUB_EMBEDDING": "off"}

@@ -13,13 +13,14 @@ from core.auth.caller import Caller
 from core.clock import SystemClock
 from core.errors import HubError
 from core.ids import new_id
-from core.operations.audit import MOST_WAITING, Access, AuditTrail
+from core.operations.audit import Access, AuditTrail
 from core.operations.context import Context
 from core.operations.idempotency import IdempotencyKeys
 from core.operations.operation import Operation, Registry, operation, operations_of
 from core.operations.run import Outcome
 from core.operations.runner import Runner
 from core.store.database import Database, connect_as
+from core.store.noted import MOST_WAITING
 from tests.harness.clock import ManualClock
 from tests.harness.limiters import limiter_without_redis
 from tests.harness.organisations import Organisation, Organisations

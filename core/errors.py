@@ -21,7 +21,8 @@ class ErrorKind:
     """One code: its HTTP status, what it means, and what the caller does about it.
 
     `retry_after` is the seconds after which to try again, where a refusal says nothing else. `place` is where it
-    stands: an answer is a request's error, a detail is of one field, a frame is an answer of the stream only.
+    stands: an answer is a request's error, a detail is of one field, a document is one that was taken and could not be read,
+    a frame is an answer of the stream only.
     """
 
     code: str
@@ -29,7 +30,7 @@ class ErrorKind:
     message: str
     cure: str
     retry_after: int | None = None
-    place: Literal["answer", "detail", "frame"] = "answer"
+    place: Literal["answer", "detail", "document", "frame"] = "answer"
 
     def as_object(self) -> dict[str, Any]:
         """Return the entry of the list of all errors."""
@@ -143,6 +144,47 @@ CATALOGUE: Mapping[str, ErrorKind] = {
             retry_after=1,
         ),
         ErrorKind("TIMEOUT", 504, "The request took too long", "Try again, or ask for less."),
+        # What a document has as its error, besides TIMEOUT. The statuses are what such a body would be answered.
+        ErrorKind(
+            "UNSUPPORTED_FORMAT",
+            415,
+            "The document has a format that is not read",
+            "Send text, Markdown, HTML, PDF, DOCX, CSV or JSON, with its content type.",
+            place="document",
+        ),
+        ErrorKind(
+            "UNREADABLE_DOCUMENT",
+            422,
+            "The document is not what it says it is, or is broken",
+            "Mend it, or name its format.",
+            place="document",
+        ),
+        ErrorKind(
+            "NOT_FETCHED",
+            502,
+            "The document could not be fetched from its URL",
+            "See the message; refresh it later, or upload it.",
+            place="document",
+        ),
+        ErrorKind("ENCRYPTED_DOCUMENT", 422, "The document is encrypted", "Send it decrypted.", place="document"),
+        ErrorKind(
+            "WRONG_CHARSET",
+            422,
+            "The document is not in the charset that it says",
+            "Send UTF-8, or name the charset in its content type.",
+            place="document",
+        ),
+        ErrorKind(
+            "NO_TEXT", 422, "The document has no text", "Send one with text: images are not read.", place="document"
+        ),
+        ErrorKind("DOCUMENT_TOO_LARGE", 413, "The document holds too much", "Split it into several.", place="document"),
+        ErrorKind(
+            "PARSER_CRASHED",
+            422,
+            "The document has ended the process that read it",
+            "Convert it to another format.",
+            place="document",
+        ),
         # Answers to frames of the stream, besides those above.
         ErrorKind(
             "UNKNOWN_FRAME_TYPE",

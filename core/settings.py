@@ -6,7 +6,7 @@ A setting comes from the environment (`HUB_*`, `DATABASE_URL`, `REDIS_URL`, `POR
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, model_validator
@@ -147,6 +147,13 @@ class Settings(BaseSettings):
     jobs: bool = Field(
         default=True, description="Whether `serve` does jobs too; else `python -m hub work` must run somewhere."
     )
+    parsers: int = Field(
+        2, ge=1, le=64, description="Processes that read documents, at most; they run while there are any."
+    )
+    parser_mib: int = Field(
+        1024, ge=400, le=65_536, description="MiB of address space that a process that reads documents may take."
+    )
+    parser_seconds: float = Field(30.0, gt=0, le=3600, description="Seconds that reading a document may take.")
     debug: bool = Field(
         default=False,
         description="Whether every answer of REST and the log have the request's detail and times, secrets masked.",
@@ -154,10 +161,31 @@ class Settings(BaseSettings):
     outbound_allow: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
         (), description="Comma-separated networks that the hub may call besides public addresses."
     )
+    model_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Endpoint that speaks OpenAI's API and writes answers (POST {url}/chat/completions); else they are quoted.",
+    )
+    model_key: str | None = Field(None, repr=False, description="Key of HUB_MODEL_URL, where it wants one.")
+    model_name: str | None = Field(
+        None, min_length=1, max_length=200, description="Model of HUB_MODEL_URL that writes the answers."
+    )
     jwt_issuer: str = Field("aimatrix.com", description="`iss` of the configured issuer's tokens.")
     jwt_audience: str = Field("api.aimatrix.com", description="`aud` that a token must have.")
     jwks_url: str | None = Field(
         None, description="Where the issuer's public keys are; without it only the hub's own tokens are accepted."
+    )
+    knowledge_mib: int = Field(
+        10_240,
+        ge=1,
+        description="MiB that the documents of an organisation may have together, in their current versions.",
+    )
+    query_log: Literal["on", "off", "without_text"] = Field(
+        "on",
+        description="Whether questions to knowledge bases are kept: on, without_text (all but the questions), off.",
+    )
+    query_log_days: int = Field(
+        30, ge=1, le=3650, description="Days that questions to knowledge bases, and their counts, are kept."
     )
     secret: str | None = Field(
         None,
@@ -165,12 +193,38 @@ class Settings(BaseSettings):
         repr=False,
         description="Secret under which API keys are hashed and signing keys encrypted; else one is made and kept in the database.",
     )
+    embedding: str = Field(
+        "auto",
+        pattern="^(auto|off)$",
+        description="`auto`: vectors by HUB_EMBEDDING_URL, else by the `semantic` extra where it is installed; or `off`.",
+    )
+    embedding_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Endpoint that speaks OpenAI's API and gives vectors, as https://api.openai.com/v1.",
+    )
+    embedding_key: str | None = Field(None, repr=False, description="Key of HUB_EMBEDDING_URL, where it wants one.")
+    embedding_model: str | None = Field(
+        None, min_length=1, max_length=200, description="Model of HUB_EMBEDDING_URL that gives the vectors."
+    )
     engine_user: str = Field("nobody", description="Account of the embedded engines when the hub runs as root.")
 
     @model_validator(mode="after")
     def _has_both_of_tls(self) -> "Settings":
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("HUB_TLS_CERT and HUB_TLS_KEY go together")
+        return self
+
+    @model_validator(mode="after")
+    def _has_both_of_model(self) -> "Settings":
+        if (self.model_url is None) != (self.model_name is None):
+            raise ValueError("HUB_MODEL_URL and HUB_MODEL_NAME go together")
+        return self
+
+    @model_validator(mode="after")
+    def _has_both_of_embedding(self) -> "Settings":
+        if (self.embedding_url is None) != (self.embedding_model is None):
+            raise ValueError("HUB_EMBEDDING_URL and HUB_EMBEDDING_MODEL go together")
         return self
 
     @property

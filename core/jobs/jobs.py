@@ -45,22 +45,29 @@ class Jobs:
         priority: int = 0,
         run_at: datetime | None = None,
         max_attempts: int | None = None,
+        holds: bool = False,
     ) -> Enqueued:
         """Make a job in the transaction of `db`; afterwards `ctx.after_commit(jobs.poke)`.
 
         `org_id` None is the hub's own, which only hub_system may make. While a job of this kind and `key` is queued or running, it
-        is returned instead. `priority` (higher first) counts among the jobs of one kind and organisation only.
+        is returned instead; with `holds` it does not end before this transaction, so that its last one sees what this one writes.
+        `priority` (higher first) counts among the jobs of one kind and organisation only.
         """
         now = self._clock.now()
         text = orjson.dumps(payload).decode()
+        look = SQL["hold_pending"] if holds else SQL["pending"]
         for _ in range(KEY_TRIES):
+            # Asked first: an insert would wait for whoever is writing something into the job, its own steps too.
+            pending = await db.fetchval(look, org_id, kind, key) if holds else None
+            if pending is not None:
+                return Enqueued(pending, is_new=False)
             id = new_id()
             made = await db.fetchval(
                 SQL["insert"], id, org_id, kind, key, text, priority, run_at or now, max_attempts, now
             )
             if made is not None:
                 return Enqueued(id, is_new=True)
-            pending = await db.fetchval(SQL["pending"], org_id, kind, key)
+            pending = await db.fetchval(look, org_id, kind, key)
             if pending is not None:
                 return Enqueued(pending, is_new=False)
         raise RuntimeError(f"jobs of {kind} with one key come and go too quickly")

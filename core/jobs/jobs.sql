@@ -11,6 +11,12 @@ RETURNING id
 SELECT id FROM jobs
 WHERE owner = coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND kind = $2 AND key = $3 AND status IN ('queued', 'running')
 
+-- name: hold_pending
+-- Until the transaction ends, the job does not end by `finishing`, which holds the row alone. Its other writes go on meanwhile.
+SELECT id FROM jobs
+WHERE owner = coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND kind = $2 AND key = $3 AND status IN ('queued', 'running')
+FOR KEY SHARE
+
 -- name: lock
 SELECT pg_try_advisory_lock($1, $2)
 
@@ -44,7 +50,8 @@ WITH RECURSIVE turn AS (
         WHERE status = 'queued' AND kind = $1 AND owner = turn.owner AND run_at <= $4
         ORDER BY priority DESC, run_at, id
         LIMIT greatest(0, least($5::int, $11::int - coalesce(held.count, 0)))
-        FOR UPDATE SKIP LOCKED
+        -- Nobody is waited for; who only holds the job (hold_pending) does not stand in the way, here and below.
+        FOR NO KEY UPDATE SKIP LOCKED
     ) AS job
     WHERE turn.owner <= $3
     LIMIT $6
@@ -61,7 +68,7 @@ RETURNING jobs.id, org_id, owner, kind, payload, attempt, released, max_attempts
 WITH mine AS (
     SELECT jobs.id FROM jobs JOIN unnest($1::uuid[], $2::int[]) AS held (id, attempt) USING (id, attempt) WHERE status = 'running'
 ), free AS MATERIALIZED (
-    SELECT id FROM jobs WHERE id = ANY ($1) AND status = 'running' AND worker = $4 FOR UPDATE SKIP LOCKED
+    SELECT id FROM jobs WHERE id = ANY ($1) AND status = 'running' AND worker = $4 FOR NO KEY UPDATE SKIP LOCKED
 ), beaten AS (
     UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => held.seconds)
     FROM free, unnest($1::uuid[], $2::int[], $3::float8[]) AS held (id, attempt, seconds)
@@ -79,7 +86,7 @@ WITH gone AS MATERIALIZED (
         WHERE locktype = 'advisory' AND classid = $1::oid AND objid = jobs.worker::oid AND granted
           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ))
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE jobs
 SET status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
@@ -94,6 +101,10 @@ RETURNING jobs.id, kind, status
 UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => $3)
 WHERE id = $1 AND attempt = $2 AND status = 'running'
 RETURNING true
+
+-- name: hold_alone
+-- Waits for whoever counts on the job's not having ended (hold_pending).
+SELECT true FROM jobs WHERE id = $1 AND attempt = $2 AND status = 'running' FOR UPDATE
 
 -- name: tell
 UPDATE jobs SET progress = $3 WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING true

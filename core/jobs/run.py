@@ -56,9 +56,12 @@ class JobRun:
     async def finishing(self, result: Any = None) -> AsyncGenerator[Statements]:
         """Open the last transaction: what is written in it and the job's end are committed together. Raises JobLost.
 
-        The handler returns afterwards; what it returns is not looked at.
+        It sees what was written by all who hold the job (Jobs.enqueue, `holds`), and whoever comes later makes another; HubError
+        RESOURCE_LOCKED where one of them takes too long. The handler returns afterwards; what it returns is not looked at.
         """
-        async with self.transaction() as db:
+        async with self._open() as db:
+            if not await db.fetchval(SQL["hold_alone"], self.id, self.attempt):
+                raise JobLost
             yield db
             done = await db.fetchval(SQL["complete"], self.id, self.attempt, _text(result), self._clock.now())
             if not done:

@@ -1,5 +1,6 @@
 """What operations answer. A door renders these; the idempotency store keeps them as JSON and gives them back."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -84,3 +85,33 @@ class Shown:
     """How something is at this moment, of which no version is kept; `body` is its JSON text."""
 
     body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Poured:
+    """A long text that is made while it is sent; who takes it closes `parts`. `name` is that of a file that it may be kept as.
+
+    Only a door that has a way for it runs such an operation.
+    """
+
+    media_type: str
+    name: str
+    parts: AsyncGenerator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A part of a Streamed: its name, and its JSON text."""
+
+    name: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A result that comes part by part; who takes it closes `parts`.
+
+    The run of its operation ends before the first part: its deadline does not cover them, and no transaction is open.
+    """
+
+    parts: AsyncGenerator[Item]

@@ -24,4 +24,13 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') THEN
         CREATE EXTENSION pg_trgm WITH SCHEMA public;
     END IF;
+    -- Only a superuser may make this one, or who a vendor lets; without it the hub finds by words only, and `doctor` says so.
+    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector')
+        AND EXISTS (SELECT FROM pg_available_extensions e WHERE e.name = 'vector') THEN
+        BEGIN
+            CREATE EXTENSION vector WITH SCHEMA public;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
+    END IF;
 END $$;

@@ -98,10 +98,10 @@ class Joined:
 
 
 @lru_cache(maxsize=256)
-def joined(first: str, last: str, places: int) -> str:
+def joined(first: str, last: str, places: int, name: str = "before_it") -> str:
     """Return one statement that does `first` and `last`; the arguments of `last`, of which there are `places`, come first.
 
-    `last` begins with WITH. Neither sees what the other does.
+    `last` begins with WITH. Neither sees what the other does. `name` is what the body of `first` is called, once in a statement.
     """
     first = _PLACE.sub(lambda place: f"${int(place[1]) + places}", first)
     parts, end, body = first.rpartition(_END)
@@ -111,4 +111,4 @@ def joined(first: str, last: str, places: int) -> str:
         raise ValueError("a statement to be joined has its WITH at its beginning")
     if not _WITH.match(last):
         raise ValueError("what others are joined with begins with WITH")
-    return f"WITH {parts}before_it AS (\n{body}\n), {_WITH.sub('', last, count=1)}"
+    return f"WITH {parts}{name} AS (\n{body}\n), {_WITH.sub('', last, count=1)}"

@@ -3,24 +3,18 @@
 Safe to run by several nodes at once: an advisory lock lets one through, the others find nothing to do.
 """
 
+import re
 import secrets
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection as SqlalchemyConnection
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from core.store.database import connect_as
 
 _HERE = Path(__file__).parent
 _LOCK = 0x61696D
+_REVISION = re.compile(r'^revision = "(\w+)"$', re.MULTILINE)
 LEAST_SERVER = 160000
 _IS_MIGRATED = """
 SELECT EXISTS (
@@ -34,16 +28,20 @@ class MigrationError(Exception):
     """The database cannot be brought to the newest revision; the message says why and what helps."""
 
 
+def _revisions() -> list[str]:
+    """Return the revisions of this release, the oldest first: their files are numbered."""
+    files = sorted((_HERE / "migrations" / "versions").glob("*.py"))
+    return [_REVISION.findall(file.read_text())[0] for file in files]
+
+
 def newest_revision() -> str:
     """Return the newest revision that this release knows."""
-    head = ScriptDirectory(str(_HERE / "migrations")).get_current_head()
-    assert head is not None  # noqa: S101 - the release has revisions
-    return head
+    return _revisions()[-1]
 
 
 def known_revisions() -> frozenset[str]:
     """Return every revision that this release knows."""
-    return frozenset(each.revision for each in ScriptDirectory(str(_HERE / "migrations")).walk_revisions())
+    return frozenset(_revisions())
 
 
 async def current_revision(url: str) -> str | None:
@@ -81,38 +79,28 @@ async def migrate(url: str) -> None:
                 f"{error}: the login of DATABASE_URL needs CREATEROLE and CREATE on the database, for the first migration"
             ) from error
         await _upgrade(url)
+        await guard.execute("SET ROLE hub_owner")
+        await guard.execute("SELECT hub.make_vectors()")  # pgvector may have come since
         await _make_secret(guard)
     finally:
         await guard.close()
 
 
 async def _upgrade(url: str) -> None:
-    async def connect() -> Any:
-        return await connect_as(url, "hub_owner", lock_timeout="0", statement_timeout="0")
-
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
-    try:
-        async with engine.connect() as connection:
-            await connection.run_sync(_run_revisions)
-            await connection.commit()
-    finally:
-        await engine.dispose()
-
-
-def _run_revisions(connection: SqlalchemyConnection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(_HERE / "migrations"))
-    config.attributes["connection"] = connection
-    current = MigrationContext.configure(connection, opts={"version_table_schema": "hub"}).get_current_revision()
+    current = await current_revision(url)
+    if current == newest_revision():
+        return
     if current is not None and current not in known_revisions():
         # A newer release was here. Revisions only add, so this one goes on: that is how two run side by side during a deploy.
         structlog.get_logger().warning("database_is_newer", revision=current, newest_known=newest_revision())
-    elif current != newest_revision():
-        command.upgrade(config, "head")
+        return
+    # Alembic takes a fifth of a process's start to import, and hardly a start has something to upgrade.
+    from core.store.revisions import upgrade
+
+    await upgrade(url)
 
 
 async def _make_secret(guard: asyncpg.Connection) -> None:
-    await guard.execute("SET ROLE hub_owner")
     await guard.execute(
         "INSERT INTO hub.secrets (name, value) VALUES ('keys', $1), ('installation', $2) ON CONFLICT DO NOTHING",
         secrets.token_urlsafe(48),

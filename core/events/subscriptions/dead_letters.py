@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 
+from core.events import outbox
 from core.events.event import new_event
 from core.events.subscriptions.patterns import like_pattern
 from core.events.subscriptions.subscription import WINDOW, Buried
@@ -87,14 +88,10 @@ def announcements(subscription_id: UUID, buried: Sequence[Buried]) -> list[Annou
 
 async def announce(db: Statements, org_id: UUID, told: Sequence[Announcement], now: datetime) -> None:
     """Write announcements into the outbox, for who has no operation's context; poke the relay after the commit."""
-    if not told:
-        return
     events = [
         new_event(event_id=new_id(), type=t.type, subject=t.subject, time=now, data=t.data, short=None) for t in told
     ]
-    columns = ("id", "type", "subject", "channel", "time", "envelope", "short")
-    values = ([getattr(event, column) for event in events] for column in columns)
-    await db.execute(SQL["announce"], org_id, *values)
+    await outbox.put(db, org_id, events)
 
 
 async def find_page(

@@ -74,8 +74,8 @@ class Layout:
 
     @property
     def bootstrapped(self) -> Path:
-        """The mark that roles and database are made."""
-        return self.folder / "bootstrapped"
+        """The mark that roles, database and extensions are made; it has another name with each change of what is made."""
+        return self.folder / "bootstrapped-2"
 
     def log(self, name: str) -> Path:
         """Return the log of `supervisor`, `postgres` or `valkey`."""

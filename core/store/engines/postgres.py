@@ -68,7 +68,7 @@ def postgres_engine(layout: Layout, programs: Programs, say: Callable[[str], Non
 
 
 def bootstrap(layout: Layout) -> None:
-    """Make the login, the database and the extension; safe to repeat. Done once per cluster, by the supervisor.
+    """Make the login, the database and the extensions; safe to repeat. Done once per cluster, by the supervisor.
 
     Raises EnginesUnavailable where PostgreSQL refuses.
     """
@@ -100,7 +100,8 @@ async def _bootstrap(layout: Layout, connect: Callable[[str], Awaitable[Any]]) -
         await server.close()
     database = await connect(_url(layout, _SUPERUSER, _DATABASE))
     try:
-        await database.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public")
+        for extension in ("pg_trgm", "vector"):
+            await database.execute(f"CREATE EXTENSION IF NOT EXISTS {extension} WITH SCHEMA public")
     finally:
         await database.close()
 

@@ -2,12 +2,23 @@
 
 import asyncio
 import secrets
+import subprocess
+import sys
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from core.store.database import connect_as
 from core.store.engines import EngineUrls
-from core.store.migrate import MigrationError, current_revision, installation_secret, migrate, newest_revision
+from core.store.migrate import (
+    MigrationError,
+    current_revision,
+    installation_secret,
+    known_revisions,
+    migrate,
+    newest_revision,
+)
+from core.store.revisions import MIGRATIONS
 from tests.harness.engines import execute_as_superuser, with_database
 
 
@@ -16,6 +27,20 @@ async def test_empty_database_is_brought_to_the_newest_revision(empty_database_u
     assert await current_revision(empty_database_url) is None
     await migrate(empty_database_url)
     assert await current_revision(empty_database_url) == newest_revision()
+
+
+def test_revisions_are_those_of_alembic():
+    """They are read out of the files' names and first lines, so that a start goes without Alembic; its chain is in that order."""
+    chain = ScriptDirectory(str(MIGRATIONS))
+    assert newest_revision() == chain.get_current_head()
+    assert known_revisions() == {each.revision for each in chain.walk_revisions()}
+
+
+def test_start_imports_no_alembic():
+    """It and SQLAlchemy are a fifth of what a hub's process would import, for what next to no start does."""
+    found = "import sys, hub.main; print([name for name in ('alembic', 'sqlalchemy') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 async def test_four_nodes_migrate_at_once(empty_database_url: str):

@@ -31,7 +31,7 @@ from handlers.resources.models import Body, ChangeInput, DeleteInput, ListInput,
 from handlers.resources.past import find_past, position_of
 from handlers.resources.search import searchable
 from handlers.resources.shown import change, shown
-from handlers.resources.store import MOST_DOCUMENT_BYTES, ResourceStore, Row
+from handlers.resources.store import MOST_DOCUMENT_BYTES, Beside, ResourceStore, Row, short_of
 
 # What the hub writes itself: a client that sends a resource back as it got it may leave them in.
 OWN_FIELDS = frozenset({"id", "created_at", "updated_at", "version"})
@@ -92,6 +92,11 @@ class Resource(ABC, Generic[BodyType]):
         """Return the values whose strings `q=` searches beside name and type."""
         return fields.get("data"), fields.get("metadata")
 
+    def beside(self, id: UUID, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Beside | None:
+        """Return what else is written when a resource becomes `after` (as GET answers it); None in either: it is not there."""
+        _ = id, before, after
+        return None
+
     async def list(self, ctx: Context, wanted: ListInput) -> Page:
         """List resources, newest first, or best match first, or as `sort` says."""
         if not wanted.q and wanted.as_of is None:
@@ -120,8 +125,8 @@ class Resource(ABC, Generic[BodyType]):
         if ctx.caller.resource_ids is not None:
             raise HubError("FORBIDDEN", "This credential is for existing resources only")
         id = new_id()
-        document, row = self._write(id, 1, new, rfc3339(ctx.now), ctx)
-        await self._store.insert(ctx, row, self._emit(ctx, "created", document))
+        document, row, fields = self._write(id, 1, new, rfc3339(ctx.now), ctx)
+        await self._store.insert(ctx, row, self._emit(ctx, "created", document), self.beside(id, None, fields))
         return document
 
     async def replace(self, ctx: Context, change: ChangeInput) -> Document:
@@ -138,7 +143,8 @@ class Resource(ABC, Generic[BodyType]):
         held = await self._hold(ctx, id, gone.if_match)
         data = orjson.dumps({"id": str(id), "version": held["version"]}).decode()
         event_id = ctx.emit(f"{self.event}.deleted", f"{self.kind}/{id}", data)
-        await self._store.remove(ctx, id, event_id, ctx.now)
+        beside = self.beside(id, orjson.loads(held["document"]), None)
+        await self._store.remove(ctx, id, event_id, ctx.now, beside)
         return Deleted(self.kind, id, held["version"])
 
     async def _change(self, ctx: Context, change: ChangeInput, *, keep: bool) -> Document:
@@ -149,8 +155,8 @@ class Resource(ABC, Generic[BodyType]):
         if keep:
             fields = merge_patch({name: value for name, value in before.items() if name not in OWN_FIELDS}, fields)
         body = self._validated(fields)
-        document, row = self._write(id, held["version"] + 1, body, before["created_at"], ctx)
-        await self._store.change(ctx, row, self._emit(ctx, "updated", document))
+        document, row, after = self._write(id, held["version"] + 1, body, before["created_at"], ctx)
+        await self._store.change(ctx, row, self._emit(ctx, "updated", document), self.beside(id, before, after))
         return document
 
     async def _hold(self, ctx: Context, id: UUID, if_match: str | None) -> Any:
@@ -166,7 +172,9 @@ class Resource(ABC, Generic[BodyType]):
         assert isinstance(body, self.body)  # noqa: S101 - tells the type checker what validated() made
         return body
 
-    def _write(self, id: UUID, version: int, body: BodyType, created_at: str, ctx: Context) -> tuple[Document, Row]:
+    def _write(
+        self, id: UUID, version: int, body: BodyType, created_at: str, ctx: Context
+    ) -> tuple[Document, Row, Mapping[str, Any]]:
         name, type, status = self.describe(body)
         fields = body.model_dump(mode="json")
         fields |= {"name": name}
@@ -179,12 +187,12 @@ class Resource(ABC, Generic[BodyType]):
         document = written.decode()
         search = searchable(name, type, *self.searched(fields))
         row = Row(id, version, name, type, status, ctx.now, document, search)
-        return Document(self.kind, id, version, ctx.now, document), row
+        return Document(self.kind, id, version, ctx.now, document), row, fields
 
     def _emit(self, ctx: Context, what: str, document: Document) -> UUID:
         subject = f"{self.kind}/{document.id}"
-        short = {"id": str(document.id), "version": document.version, "href": f"/v2/{subject}", "truncated": True}
-        return ctx.emit(f"{self.event}.{what}", subject, document.body, short=orjson.dumps(short).decode())
+        short = short_of(subject, document.id, document.version)
+        return ctx.emit(f"{self.event}.{what}", subject, document.body, short=short)
 
     def _permitted(self, ctx: Context, text: str) -> UUID:
         id = parse_id(text)

@@ -3,12 +3,21 @@
 import re
 from typing import Annotated, Any
 
+import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from handlers.described import WITHOUT_NUL, Described
 from handlers.lists.models import Names, Phrase, Sorted, Word
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# A NUL as JSON writes it; what only looks like one has another backslash before.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def _no_nul_within(value: dict[str, Any]) -> dict[str, Any]:
+    if _NUL.search(orjson.dumps(value)):
+        raise ValueError("NUL characters are not allowed")
+    return value
 
 
 def _no_nul(text: str) -> str:
@@ -33,6 +42,8 @@ Name = Annotated[
 Slug = Annotated[str, AfterValidator(_is_slug), Described("pattern", f"^{_SLUG.pattern}$")]
 Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_no_nul), WITHOUT_NUL]
 Metadata = dict[str, Any]
+# As PostgreSQL's jsonb keeps it, which documents are filtered by.
+KeptMetadata = Annotated[Metadata, AfterValidator(_no_nul_within)]
 
 
 class Body(BaseModel):

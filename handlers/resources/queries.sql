@@ -28,6 +28,16 @@ WITH changed AS (
 INSERT INTO {table}_history (org_id, id, version, from_event, from_time, document)
 VALUES (current_org(), $1, $2, $9, $6, $7)
 
+-- name: touch
+-- A new version of a resource whose fields are what they were: what belongs to it has changed.
+WITH touched AS (
+    UPDATE {table} SET version = $2, updated_at = $3, document = $4 WHERE id = $1
+), closed AS (
+    UPDATE {table}_history SET to_event = $5, to_time = $3 WHERE id = $1 AND version = $2 - 1
+)
+INSERT INTO {table}_history (org_id, id, version, from_event, from_time, document)
+VALUES (current_org(), $1, $2, $5, $3, $4)
+
 -- name: remove
 WITH closed AS (
     UPDATE {table}_history SET to_event = $2, to_time = $3 WHERE id = $1 AND to_event IS NULL

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from core.operations.context import Context
 from core.operations.results import Document
+from core.store.joined import joined
 from core.store.queries import load_queries
 from core.store.statements import Statements
 
@@ -31,6 +34,20 @@ class Row:
     search: str
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A statement that is written together with a resource's own; it begins with WITH, and sees nothing of the other."""
+
+    query: str
+    args: tuple[object, ...]
+
+
+def short_of(subject: str, id: UUID, version: int) -> str:
+    """Return what travels instead of a resource that is too large (JSON)."""
+    short = {"id": str(id), "version": version, "href": f"/v2/{subject}", "truncated": True}
+    return orjson.dumps(short).decode()
+
+
 class ResourceStore:
     """Reads and writes the resources of one kind; `kind` names the table."""
 
@@ -38,9 +55,11 @@ class ResourceStore:
         self._kind = kind
         self._sql = {name: text.replace("{table}", kind) for name, text in SQL.items()}
 
-    async def insert(self, ctx: Context, row: Row, event_id: UUID) -> None:
+    async def insert(self, ctx: Context, row: Row, event_id: UUID, beside: Beside | None = None) -> None:
         """Write a new resource with its first version."""
-        await ctx.write(
+        await _write(
+            ctx,
+            beside,
             self._sql["insert"],
             row.id,
             row.name,
@@ -61,9 +80,11 @@ class ResourceStore:
         """Lock a resource for this transaction; returns its version, created_at and document, or None."""
         return await db.fetchrow(self._sql["hold"], id)
 
-    async def change(self, ctx: Context, row: Row, event_id: UUID) -> None:
+    async def change(self, ctx: Context, row: Row, event_id: UUID, beside: Beside | None = None) -> None:
         """Write the next version of a resource that is held."""
-        await ctx.write(
+        await _write(
+            ctx,
+            beside,
             self._sql["change"],
             row.id,
             row.version,
@@ -76,6 +97,16 @@ class ResourceStore:
             event_id,
         )
 
-    async def remove(self, ctx: Context, id: UUID, event_id: UUID, time: datetime) -> None:
+    async def remove(
+        self, ctx: Context, id: UUID, event_id: UUID, time: datetime, beside: Beside | None = None
+    ) -> None:
         """Remove a resource that is held; its history stays."""
-        await ctx.write(self._sql["remove"], id, event_id, time)
+        await _write(ctx, beside, self._sql["remove"], id, event_id, time)
+
+
+async def _write(ctx: Context, beside: Beside | None, query: str, *args: object) -> None:
+    if beside is None:
+        await ctx.write(query, *args)
+    else:
+        # One statement, so that a create stays one round trip.
+        await ctx.write(joined(beside.query, query, len(args), "beside_it"), *args, *beside.args)

@@ -1,0 +1,1 @@
+"""Questions to knowledge bases: results with snippets, and answers that quote what they stand on."""

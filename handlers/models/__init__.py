@@ -1,0 +1,1 @@
+"""Language models: what writes text, behind one protocol."""

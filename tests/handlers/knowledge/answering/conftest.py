@@ -1,0 +1,5 @@
+"""The fixture of tests of answers: what retrieval's have."""
+
+from tests.handlers.knowledge.retrieval.conftest import library
+
+__all__ = ["library"]

@@ -19,13 +19,16 @@ from handlers.events.notices import NOTICES
 from handlers.events.operations import Events
 from handlers.events.planned import PLANNED
 from handlers.events.types import EventTypes
+from handlers.knowledge.life.operations import KnowledgeLife
+from handlers.knowledge.moving.operations import KnowledgeMoves
 from handlers.knowledge.operations import Knowledge
 from handlers.twins.operations import Twins
 from tests.harness.clock import ManualClock
 
 _RESOURCES = (Agents(), Knowledge(), Twins())
 _TYPES = EventTypes([*PLANNED, *NOTICES, *(each for kind in _RESOURCES for each in kind.event_types())])
-OPERATIONS = Registry.of(each for kind in (*_RESOURCES, Events(), _TYPES, Audit()) for each in kind.operations())
+_KINDS = (*_RESOURCES, Events(), _TYPES, Audit(), KnowledgeLife(), KnowledgeMoves())
+OPERATIONS = Registry.of(each for kind in _KINDS for each in kind.operations())
 
 
 @dataclass

@@ -11,6 +11,7 @@ import orjson
 
 from core.operations.results import Page
 from handlers.events.notices import NOTICES
+from handlers.knowledge.documents.progress import EVENT_TYPES as PROGRESS
 from tests.handlers.house import House, refused
 from tests.handlers.test_events import ledger, stirred
 from tests.harness.relaying import relaying
@@ -54,8 +55,9 @@ async def test_events_are_of_their_types(house: House):
         await relay.settled()
         told = await ledger(house)
     emitted = {name for name, type in types.items() if type["status"] == "emitted"}
-    # Those of deliveries are checked where deliveries are.
-    assert {each["type"] for each in told} == emitted - {each.name for each in NOTICES}
+    # Those of deliveries and of ingestion are checked where these are.
+    elsewhere = {each.name for each in (*NOTICES, *PROGRESS)}
+    assert {each["type"] for each in told} == emitted - elsewhere
     for event in told:
         check(types[event["type"]], event)
 

@@ -1,0 +1,1 @@
+"""How well a knowledge base is searched: measures, and questions whose documents are known."""

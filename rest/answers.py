@@ -8,7 +8,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from core.content.validators import http_date, tag_of
-from core.operations.results import Deleted, Document, Made, Page, Shown
+from core.operations.results import Deleted, Document, Made, Page, Shown, Streamed
 from core.operations.run import Outcome
 from handlers.resources.etag import etag
 from rest.asked import Answer, Asked
@@ -78,6 +78,15 @@ def shown(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     return _unkept(asked, outcome.result.body, headers, 200)
 
 
+def shown_or_streamed(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Shown as `shown`, a Streamed part by part (rest/sse.py)."""
+    if not isinstance(outcome.result, Streamed):
+        return shown(asked, outcome, headers)
+    headers["Cache-Control"] = "no-store"
+    headers["Content-Type"] = "text/event-stream"
+    return Answer(200, headers, stream=outcome.result)
+
+
 def done(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     """Answer a Shown of what was done with 200."""
     _tell_of_write(outcome, headers)
@@ -95,6 +104,20 @@ def appended(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     """Answer a Shown of what was put into the log with 201; its last event is found there, as soon as the relay has moved it."""
     headers["Location"] = f"{asked.prefix}/events/{outcome.event_id}"
     return begun(asked, outcome, headers)
+
+
+def taken(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer documents that were taken: 202 while any is to be read, else 201."""
+    answer = done(asked, outcome, headers)
+    answer.status = 202 if b'"status":"pending"' in answer.body else 201
+    return answer
+
+
+def taken_one(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Shown of what will be read with 202."""
+    answer = done(asked, outcome, headers)
+    answer.status = 202
+    return answer
 
 
 def gone(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:

@@ -14,7 +14,7 @@ from multidict import MultiMapping
 
 from core.content.fields import list_header
 from core.errors import HubError
-from core.operations.results import Document, Page
+from core.operations.results import Document, Page, Streamed
 from core.quota import Quota
 
 Body = Mapping[str, Any]
@@ -102,8 +102,9 @@ class Asked:
 
 @dataclass(eq=False, slots=True)
 class Answer:
-    """What a route answers; the body as it is sent."""
+    """What a route answers; the body as it is sent, or what it comes from part by part: whoever does not send that closes it."""
 
     status: int
     headers: dict[str, str]
     body: bytes = b""
+    stream: Streamed | None = None

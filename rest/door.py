@@ -23,11 +23,15 @@ from rest.debug import Debugging
 from rest.elsewhere import Elsewhere, ElsewhereResource
 from rest.endpoints import Endpoint, Health, Parts, Resource
 from rest.errors import ErrorAnswers
+from rest.moving import importing
+from rest.moving.importing import ImportEndpoint
+from rest.moving.poured import POURED, PouredEndpoint
 from rest.negotiation import spoken_of
 from rest.openapi import door as openapi
 from rest.protocol import RestProtocol
 from rest.requests import RequestIds
 from rest.routes import Bound, Route, Version
+from rest.sse import ServerSentEvents
 from rest.v1 import V1
 from rest.v2 import V2
 from rest.v3 import V3
@@ -60,7 +64,16 @@ class RestDoor:
         self._errors = ErrorAnswers(clock)
         self._request_ids = RequestIds()
         debugging = Debugging(authenticator, always=debug)
-        self._parts = Parts(runner, authenticator, clock, self._errors, self._request_ids, registry, debugging)
+        self._parts = Parts(
+            runner,
+            authenticator,
+            clock,
+            self._errors,
+            self._request_ids,
+            registry,
+            debugging,
+            ServerSentEvents(clock, ready),
+        )
         self._off = off
         self._failures = Failures(clock)
         self._trusted = trusted
@@ -77,6 +90,7 @@ class RestDoor:
             ("/livez", Health(self._parts, "live", lambda: True)),
             ("/readyz", Health(self._parts, "ready", ready)),
             *self._batches(versions, Places(VERSIONS, off, registry), clock),
+            *self._moves(versions, registry),
             ("/versions", Versions(self._parts, VERSIONS, off, DEFAULT_VERSION)),
         ]
 
@@ -88,6 +102,13 @@ class RestDoor:
             if version.has_batch:
                 yield f"{version.prefix}{BATCH}", BatchEndpoint(self._parts, version, batches)
                 yield f"{version.prefix}{OPERATIONS}", AtomicEndpoint(self._parts, version, batches)
+
+    def _moves(self, versions: Iterable[Version], registry: Registry) -> Iterator[tuple[str, Endpoint]]:
+        for version in versions:
+            if version.moves_knowledge:
+                for path, name, query in POURED:
+                    yield f"{version.prefix}{path}", PouredEndpoint(self._parts, version, registry[name], query)
+                yield f"{version.prefix}{importing.PATH}", ImportEndpoint(self._parts, version)
 
     def add_to(self, app: web.Application) -> None:
         """Put all of it into `app`; other doors' routes may be put there before or after."""

@@ -8,6 +8,7 @@ Endpoint            names the request, answers, catches
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -33,6 +34,7 @@ from rest.jsonapi.speaker import Speaker
 from rest.negotiation import spoken_of
 from rest.requests import RequestIds, body_of, query_of
 from rest.routes import Bound, Version
+from rest.sse import ServerSentEvents
 
 # Under this a request keeps what the limit says to it.
 ADMISSION: web.RequestKey[Admission] = web.RequestKey("admission", asyncio.Future)
@@ -51,6 +53,10 @@ class Parts:
     request_ids: RequestIds
     registry: Registry
     debugging: Debugging
+    events: ServerSentEvents
+
+
+_NOTHING = nullcontext()
 
 
 class Endpoint:
@@ -145,12 +151,16 @@ class Resource(Endpoint):
             if WATCHED.get() is not None:
                 await self.watch(request, bound.operation.name, caller, admission)
             codings = codings_of(request.headers)
-            asked = await self._asked(bound, request, request_id, admission, caller)
-            answer = await bound.carry_out(self._parts.runner, caller, asked, headers, admission)
+            # A large body is held until it is written.
+            with _NOTHING if bound.route.reads is None else bound.route.reads.room(request):
+                asked = await self._asked(bound, request, request_id, admission, caller)
+                answer = await bound.carry_out(self._parts.runner, caller, asked, headers, admission)
         except HubError:
             # Over the limit is over it, whatever else is wrong; and else the refusal tells the limit too.
             check(await admission)
             raise
+        if answer.stream is not None:
+            return await self._parts.events.send(request, answer, answer.stream, request_id)
         if codings is not None:
             await pack(answer, codings)
         return response_of(answer)
@@ -177,7 +187,8 @@ class Resource(Endpoint):
         else:
             asked.query = query_of(request, bound.route.query)
         if bound.route.takes_body and (await admission).retry_after is None:  # else the body is not worth its reading
-            asked.body = sent = await body_of(request, self._parts.clock)
+            clock, reads = self._parts.clock, bound.route.reads
+            asked.body = sent = await (body_of(request, clock) if reads is None else reads.read(request, clock))
             if spoken.is_jsonapi or spoken.sends_jsonapi:
                 asked.body = speaker.read_body(asked, sent, is_document=spoken.sends_jsonapi)
         return asked

@@ -94,21 +94,23 @@ def _pairs(raw: str) -> list[tuple[str, str]]:
         raise HubError("BAD_REQUEST", "The query is not UTF-8 in percent-encoding") from error
 
 
-async def body_of(request: web.Request, clock: Clock) -> dict[str, Any]:
-    """Return the body's JSON object.
+async def body_of(
+    request: web.Request, clock: Clock, most: int = MAX_BODY_BYTES, *, is_shown: bool = True
+) -> dict[str, Any]:
+    """Return the body's JSON object, of at most so many bytes; `is_shown` tells whether debug mode may show it.
 
-    Raises UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE (with at most MAX_BODY_BYTES and one buffer read; or for over MOST_VALUES
+    Raises UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE (with at most `most` and one buffer read; or for over MOST_VALUES
     values), TIMEOUT after BODY_SECONDS, BAD_REQUEST for what is no JSON, and VALIDATION_ERROR for JSON that is no object.
     """
     _check_media(request)
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise _too_large()
+    if (request.content_length or 0) > most:
+        raise _too_large(most)
     payload = request.content
     # A body that came with the head, as most do, is taken without waiting: no timer, no task.
-    packed = await _collect(payload) if payload.is_eof() else await _collect_in_time(request, clock)
-    body = _object_of(_unpacked(packed, request.headers.get("Content-Encoding")))
+    packed = await _collect(payload, most) if payload.is_eof() else await _collect_in_time(request, clock, most)
+    body = _object_of(_unpacked(packed, request.headers.get("Content-Encoding"), most))
     watch = WATCHED.get()
-    if watch is not None:
+    if watch is not None and is_shown:
         watch.kept["body"] = body
     return body
 
@@ -130,8 +132,8 @@ def _check_media(request: web.BaseRequest) -> None:
         )
 
 
-async def _collect_in_time(request: web.Request, clock: Clock) -> bytes:
-    reading = asyncio.ensure_future(_collect_wanted(request))
+async def _collect_in_time(request: web.Request, clock: Clock, most: int) -> bytes:
+    reading = asyncio.ensure_future(_collect_wanted(request, most))
     alarm = asyncio.ensure_future(clock.sleep(BODY_SECONDS))
     try:
         await asyncio.wait({reading, alarm}, return_when=asyncio.FIRST_COMPLETED)
@@ -143,28 +145,33 @@ async def _collect_in_time(request: web.Request, clock: Clock) -> bytes:
         alarm.cancel()
 
 
-async def _collect_wanted(request: web.Request) -> bytes:
+async def _collect_wanted(request: web.Request, most: int) -> bytes:
+    await continued(request)
+    return await _collect(request.content, most)
+
+
+async def continued(request: web.Request) -> None:
+    """Ask for the body where the client waits to be asked."""
     if "Expect" in request.headers:
         # RFC 9110, section 10.1.1: asked for only now, so that a request refused by its head is not sent at all.
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # aiohttp: nothing of the answer is sent yet
-    return await _collect(request.content)
 
 
-async def _collect(payload: StreamReader) -> bytes:
+async def _collect(payload: StreamReader, most: int) -> bytes:
     """Read to the end, as it was sent."""
     body = bytearray()
     try:
         while chunk := await payload.readany():
             body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise _too_large()
+            if len(body) > most:
+                raise _too_large(most)
     except (web.RequestPayloadError, ConnectionError) as error:
-        raise _broken() from error
+        raise broken() from error
     return bytes(body)
 
 
-def _unpacked(body: bytes, coding: str | None) -> bytes:
+def _unpacked(body: bytes, coding: str | None, most: int) -> bytes:
     """Undo the content coding, here and not in aiohttp: it would unpack, at a thousand times their size, also bodies that nobody
     reads, such as of requests without a credential.
 
@@ -176,22 +183,23 @@ def _unpacked(body: bytes, coding: str | None) -> bytes:
     has_zlib_head = bool(body) and body[0] & 0x0F == zlib.DEFLATED
     unpacking = zlib.decompressobj(31 if name == "gzip" else 15 if has_zlib_head else -15)
     try:
-        text = unpacking.decompress(body, MAX_BODY_BYTES + 1)
+        text = unpacking.decompress(body, most + 1)
     except zlib.error as error:
-        raise _broken() from error
-    if len(text) > MAX_BODY_BYTES:
-        raise _too_large()
+        raise broken() from error
+    if len(text) > most:
+        raise _too_large(most)
     if not unpacking.eof or unpacking.unused_data:
-        raise _broken()
+        raise broken()
     return text
 
 
-def _broken() -> HubError:
-    return HubError("BAD_REQUEST", "The body ends early, or its transfer or content coding is broken")
+def broken(message: str = "The body ends early, or its transfer or content coding is broken") -> HubError:
+    """Return the refusal of a body that cannot be read."""
+    return HubError("BAD_REQUEST", message)
 
 
-def _too_large() -> HubError:
-    return HubError("PAYLOAD_TOO_LARGE", f"The body is over {MAX_BODY_BYTES} bytes")
+def _too_large(most: int) -> HubError:
+    return HubError("PAYLOAD_TOO_LARGE", f"The body is over {most} bytes")
 
 
 def most_values(text: bytes) -> int:

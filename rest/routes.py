@@ -4,11 +4,15 @@ A route names an operation, says how a request becomes the operation's input, an
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, Protocol
+
+from aiohttp import web
 
 from core.auth.caller import Caller
+from core.clock import Clock
 from core.errors import HubError
 from core.operations.operation import Operation
 from core.operations.run import Admission, Runs
@@ -30,6 +34,23 @@ LIST_QUERY = SELECTING | {"type", "status", "q", "as_of"}
 ONE_QUERY = frozenset({"fields", "fields[", "as_of"})
 
 
+class Reads(Protocol):
+    """What reads bodies of another kind than a JSON object of a MiB."""
+
+    @property
+    def described(self) -> Mapping[str, Any]:
+        """The media types that it reads beside JSON, as OpenAPI has them."""
+        ...
+
+    def room(self, request: web.Request) -> AbstractContextManager[None]:
+        """Keep room for a body until the request is answered; raises HubError where there is none."""
+        ...
+
+    async def read(self, request: web.Request, clock: Clock) -> Mapping[str, Any]:
+        """Return what the body says, as fields; raises HubError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method of one path, below the version's prefix."""
@@ -41,6 +62,7 @@ class Route:
     render: answers.Render
     query: frozenset[str] = frozenset()
     takes_body: bool = False
+    reads: Reads | None = None
 
     @property
     def takes_key(self) -> bool:
@@ -64,6 +86,7 @@ class Version:
     guide: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     has_batch: bool = False
+    moves_knowledge: bool = False
 
     @property
     def prefix(self) -> str:
@@ -154,6 +177,11 @@ def of_id_match_and_body(asked: Asked) -> Mapping[str, Any]:
 def of_id_match_and_fields(asked: Asked) -> Mapping[str, Any]:
     """Input: `id`, `if_match`, and the body's fields beside them."""
     return {**asked.body, "id": _id_of(asked), "if_match": asked.list_header("If-Match")}
+
+
+def of_id_and_fields(asked: Asked) -> Mapping[str, Any]:
+    """Input: `id`, and the body's fields beside it."""
+    return {**asked.body, "id": _id_of(asked)}
 
 
 def of_nothing(_asked: Asked) -> Mapping[str, Any]:

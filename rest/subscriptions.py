@@ -11,6 +11,7 @@ from rest.routes import (
     Shape,
     of_body,
     of_id,
+    of_id_and_fields,
     of_id_and_match,
     of_id_match_and_body,
     of_query,
@@ -24,11 +25,6 @@ _PAGE = frozenset({"page", "per_page"})
 def of_id_and_query(asked: Asked) -> Mapping[str, Any]:
     """Input: `id`, and the query beside it."""
     return {**asked.query, **of_id(asked)}
-
-
-def of_id_and_fields(asked: Asked) -> Mapping[str, Any]:
-    """Input: `id`, and the body's fields beside it."""
-    return {**asked.body, **of_id(asked)}
 
 
 def of_id_and(name: str) -> Shape:

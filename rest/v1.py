@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from rest.knowledge import QUERY
 from rest.routes import Version, routes_of
 
 # Notice was given six months before the sunset: 2024-06-30T00:00:00Z.
@@ -10,7 +11,7 @@ GUIDE = "/docs/migration-v1-v2.md"
 
 V1 = Version(
     "v1",
-    routes=(*routes_of("agents"), *routes_of("knowledge"), *routes_of("twins")),
+    routes=(*routes_of("agents"), *routes_of("knowledge"), *QUERY, *routes_of("twins")),
     status="deprecated",
     support_level="security_fixes_only",
     features=("agents", "knowledge", "twins"),

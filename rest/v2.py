@@ -1,8 +1,11 @@
 """Version 2: stable; what an unversioned path means where no API-Version is given."""
 
 from rest.connections import CONNECTIONS
+from rest.documents import DOCUMENTS
 from rest.jobs import JOBS
 from rest.keys import KEYS
+from rest.knowledge import EVALUATE, QUERY, QUERY_ALL
+from rest.knowledge_life import KNOWLEDGE_LIFE
 from rest.reading import READING
 from rest.routes import Version, routes_of
 from rest.subscriptions import SUBSCRIPTIONS
@@ -13,11 +16,16 @@ V2 = Version(
     routes=(
         *routes_of("agents"),
         *routes_of("knowledge"),
+        *QUERY,
+        *QUERY_ALL,
+        *EVALUATE,
         *routes_of("twins"),
         *READING,
         *KEYS,
         *CONNECTIONS,
         *JOBS,
+        *DOCUMENTS,
+        *KNOWLEDGE_LIFE,
         *SUBSCRIPTIONS,
         *WEBHOOKS,
     ),
@@ -25,4 +33,5 @@ V2 = Version(
     support_level="full_support",
     features=("agents", "knowledge", "twins"),
     has_batch=True,
+    moves_knowledge=True,
 )

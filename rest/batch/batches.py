@@ -208,7 +208,11 @@ class Begun:
         path, _, query = operation.path.partition("?")
         place = place or self._batches.places.find(operation.method, path, version_of(batch, operation))
         asked = self._asked(part.index, operation, place, path, query)
-        return await place.bound.carry_out(runs, batch.caller, asked, dict(place.version.headers), part.admission)
+        answer = await place.bound.carry_out(runs, batch.caller, asked, dict(place.version.headers), part.admission)
+        if answer.stream is not None:
+            await answer.stream.parts.aclose()
+            raise HubError("NOT_ACCEPTABLE", "A batch has no streams: ask for the answer as a whole, or by itself")
+        return answer
 
     def _asked(self, index: int, operation: BatchOperation, place: Place, path: str, query: str) -> Asked:
         route, batch = place.bound.route, self._batch

@@ -31,6 +31,8 @@ _DESCRIPTION = (
 _TAGS: Mapping[str, str] = {
     "agents": "Agents: what answers",
     "knowledge": "Knowledge bases: what agents answer from",
+    "documents": "Documents of knowledge bases",
+    "knowledge_queries": "What knowledge bases were asked",
     "twins": "Digital twins",
     "events": "The log: everything that has happened to resources, and what applications append",
     "event-types": "Types of events, with their schemas",

@@ -42,7 +42,7 @@ def parameters_of(bound: Bound, schemas: Schemas) -> list[dict[str, Any]]:
     named = [_in_path(name) for name in _PARAMETER.findall(route.path)]
     named += [_in_query(bound, name, schemas) for name in sorted(route.query)]
     headers = ["X-Request-Id", "X-Request-Timeout"]
-    if route.takes_key:
+    if route.takes_key and operation.takes_key:
         headers.append("Idempotency-Key")
     if "if_match" in operation.input.model_fields:
         headers.append("If-Match")
@@ -67,7 +67,8 @@ def body_of(bound: Bound, schemas: Schemas) -> dict[str, Any] | None:
     if route.method == "PATCH":
         media_types.append("application/merge-patch+json")
     document = jsonapi.sent_content(bound, model, _FROM_ELSEWHERE, schemas)
-    return {"required": True, "content": {**dict.fromkeys(media_types, content), JSONAPI: document}}
+    files = {} if route.reads is None else route.reads.described
+    return {"required": True, "content": {**dict.fromkeys(media_types, content), JSONAPI: document, **files}}
 
 
 def _in_path(name: str) -> dict[str, Any]:

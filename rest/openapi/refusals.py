@@ -57,6 +57,12 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "jobs.cancel": ("RESOURCE_CONFLICT",),
     **{f"webhooks.{verb}": () for verb in ("list", "get", "create", "update", "delete", "rotate")},
     **{f"webhooks.{verb}": () for verb in ("pause", "enable", "test")},
+    **{f"documents.{verb}": () for verb in ("list", "get", "update", "delete", "versions")},
+    "documents.create": ("PAYLOAD_TOO_LARGE",),
+    "documents.manifest": ("PAYLOAD_TOO_LARGE",),
+    "documents.refresh": ("RESOURCE_CONFLICT",),
+    **{f"knowledge.{verb}": () for verb in ("query", "query_all", "statistics", "evaluate")},
+    **{f"knowledge_queries.{verb}": () for verb in ("list", "judge")},
     **{f"webhook_deliveries.{verb}": () for verb in ("list", "resend")},
 }
 _FOR_ANYBODY = ["BAD_REQUEST", "UNKNOWN_PARAMETER", "VALIDATION_ERROR", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]
@@ -82,9 +88,10 @@ def codes_of(bound: Bound, version: Version) -> list[str]:
         codes.add("PRECONDITION_FAILED")
     if route.takes_body:
         codes.add("PAYLOAD_TOO_LARGE")
+        codes.add("RESOURCE_CONFLICT")  # as JSON:API: of another type, or with another id
     if operation.transaction != "read":
         codes.add("RESOURCE_LOCKED")
-    if route.takes_key:
+    if route.takes_key and operation.takes_key:
         codes.add("IDEMPOTENCY_KEY_REUSED")
     if version.sunset is not None:
         codes.add("VERSION_GONE")

@@ -24,7 +24,9 @@ class Success:
     description: str
     headers: tuple[str, ...] = ()
     body: str = "one"  # or page, none
+    also: int | None = None  # another status with the same answer
     is_kept: bool = True  # by the client, which asks with the tag whether it has changed
+    streams: bool = False  # where the request asks for it
 
 
 BY_RENDER: Mapping[answers.Render, Success] = {
@@ -38,11 +40,16 @@ BY_RENDER: Mapping[answers.Render, Success] = {
     answers.changed_with_secret: Success(200, "How it is now, with its secret", (*_WRITTEN, "Cache-Control")),
     answers.made: Success(201, "What was made; the hub does not keep it", ("Cache-Control", "Idempotent-Replayed")),
     answers.shown: Success(200, "How it is at this moment", ("Cache-Control",)),
+    answers.shown_or_streamed: Success(200, "How it is at this moment", ("Cache-Control",), streams=True),
     answers.done: Success(200, "What was done", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed")),
     answers.begun: Success(201, "What was begun", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed")),
     answers.appended: Success(
         201, "What was appended", ("X-Event-Id", "Location", "Cache-Control", "Idempotent-Replayed")
     ),
+    answers.taken: Success(
+        202, "What was taken, and is read soon", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed"), also=201
+    ),
+    answers.taken_one: Success(202, "What will be read", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed")),
     answers.gone: Success(204, "It is gone", ("X-Event-Id", "Idempotent-Replayed"), body="none"),
     answers.page: Success(200, "A page of the list", ("Link", *_READ), body="page"),
 }
@@ -68,9 +75,14 @@ def answers_of(bound: Bound, version: Version, schemas: Schemas) -> dict[str, An
             "application/json": {**content, "examples": {"example": {"value": example}}},
             JSONAPI: jsonapi.answered_content(bound, version, schemas, is_page=success.body == "page"),
         }
+        if success.streams:
+            # What the events are stands in docs/knowledge.md: a schema would be of each, which 3.1 has no way to say.
+            written["content"]["text/event-stream"] = {}
         if bound.route.method == "POST" and success.headers[:1] == ("Location",):
             written["links"] = _links(bound, version)
     found = {str(success.status): written}
+    if success.also is not None:
+        found[str(success.also)] = {**written, "description": "The same, when there is nothing to wait for"}
     if bound.route.method == "GET" and "ETag" in success.headers and success.is_kept:
         said = [name for name in success.headers if name != "Content-Encoding"]
         unchanged = {"description": "The client has this version", "headers": {**named(*said), **every}}

@@ -49,7 +49,8 @@ def _is_wait(given: Any) -> bool:
 def _narrowed(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            name: 0 if name == "wait_seconds" and _is_wait(each) else _narrowed(each) for name, each in value.items()
+            name: 0 if name in ("wait", "wait_seconds") and _is_wait(each) else _narrowed(each)
+            for name, each in value.items()
         }
     if isinstance(value, list):
         return [_narrowed(each) for each in value]

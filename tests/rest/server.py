@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from core.auth.limiter import Limiter
 from core.auth.signing import SigningKeys, TokenIssuer
 from core.auth.tickets import Tickets
 from core.auth.tokens import TokenVerifier
+from core.clock import SystemClock
 from core.errors import CATALOGUE
 from core.events.log import LogReader
 from core.jobs.jobs import Jobs
@@ -26,6 +28,7 @@ from core.operations.audit import AuditTrail
 from core.operations.idempotency import IdempotencyKeys
 from core.operations.operation import Operation, Registry
 from core.operations.runner import Runner
+from core.outbound import Outbound
 from core.settings import Network, Settings
 from core.store.database import Database
 from core.store.migrate import installation_secret
@@ -39,7 +42,18 @@ from handlers.events.planned import PLANNED
 from handlers.events.types import EventTypes
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
+from handlers.knowledge.answering.operations import KnowledgeQueries
+from handlers.knowledge.answering.writing import Writer
+from handlers.knowledge.documents.fetching import Fetcher
+from handlers.knowledge.documents.operations import Documents
+from handlers.knowledge.documents.queueing import Queue
+from handlers.knowledge.evaluation.operations import KnowledgeEvaluation
+from handlers.knowledge.life.operations import KnowledgeLife
+from handlers.knowledge.life.query_log import Query
+from handlers.knowledge.moving.operations import KnowledgeMoves
 from handlers.knowledge.operations import Knowledge
+from handlers.knowledge.retrieval.index import Index
+from handlers.knowledge.retrieval.retriever import Retriever
 from handlers.lists.held import Choice, Picked
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
@@ -50,10 +64,12 @@ from rest.door import RestDoor
 from rest.routes import Version
 from tests.harness.clock import ManualClock
 from tests.harness.limiters import PATIENT_SECONDS
-from tests.harness.outside import Hosts
+from tests.harness.outside import LOOPBACK, Hosts
 from tests.harness.waiting import eventually
 
 DEADLINE_SECONDS = 60.0
+# Of an organisation, together.
+MOST_DOCUMENT_BYTES = 1 << 30
 OWN = "aimatrix-hub:of-tests"
 NOWHERE = "postgresql://nobody@/none?host=/nowhere"
 NOWHERE_REDIS = "unix:///nowhere/redis"
@@ -171,11 +187,15 @@ def resource_operations() -> dict[str, Operation]:
 
 def reading_operations() -> dict[str, Operation]:
     """Return the operations on what has happened by name."""
-    return {item.name: item for kind in (Events(), event_types(), Audit()) for item in kind.operations()}
+    queries = KnowledgeQueries(Retriever(), Writer(None, SystemClock()), SystemClock(), NoLog())
+    evaluation = KnowledgeEvaluation(Retriever(), SystemClock())
+    kinds = (Events(), event_types(), Audit(), KnowledgeLife(), KnowledgeMoves(), queries, evaluation)
+    return {item.name: item for kind in kinds for item in kind.operations()}
 
 
+@cache
 def event_types() -> EventTypes:
-    """Return the types of events, as the hub has them."""
+    """Return the types of events, as the hub has them; it makes them once, and so do its tests."""
     kinds = (Agents(), Knowledge(), Twins())
     return EventTypes([*PLANNED, *NOTICES, *(each for kind in kinds for each in kind.event_types())])
 
@@ -194,7 +214,17 @@ def credential_operations(
     # Nothing is pushed: the REST door alone has no worker. No name leads outside of this machine.
     hosts = Hosts({"localhost": ["127.0.0.1"]})
     webhooks = WebhookParts(Settings.load(), database_url, secret, clock, lambda: None, hosts)
+    fetcher = Fetcher(Outbound(LOOPBACK, clock, hosts))
+    queue = Queue(Jobs(clock, lambda: None))
+    kinds = (*kinds, Documents(database, queue, Index(), fetcher, clock, MOST_DOCUMENT_BYTES))
     return [*(item for kind in kinds for item in kind.operations()), *subscriptions, *webhooks.operations()]
+
+
+class NoLog:
+    """Takes questions, and keeps none."""
+
+    def note(self, entry: Query) -> None:
+        _ = entry
 
 
 class NoNews:

@@ -3,8 +3,10 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import jsonschema
 import orjson
@@ -23,6 +25,8 @@ from tests.harness.rest_client import RestClient
 from tests.harness.stream_client import open_stream
 from tests.harness.waiting import eventually
 from tests.rest.server import RestServer, operations
+
+Rows = Callable[..., Awaitable[list[Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +122,15 @@ def test_what_is_said_more_than_once_is_a_component(both: dict[str, dict[str, An
     for methods in document["paths"].values():
         for operation in methods.values():
             for answer in operation["responses"].values():
-                for each in referred(document, answer).get("content", {}).values():
+                content = referred(document, answer).get("content", {})
+                for each in (said for media, said in content.items() if media != "text/event-stream"):
                     assert set(each["schema"]) & {"$ref", "anyOf", "allOf", "type"}
                     assert "attributes" not in str(each["schema"])
     parameters = [str(each) for each in document["components"]["parameters"].values()]
     assert len(parameters) == len(set(parameters))
     for each in document["paths"]["/v2/agents"]["get"]["parameters"]:
         assert "$ref" in each
-    assert len(orjson.dumps(document)) < 560_000
+    assert len(orjson.dumps(document)) < 660_000
 
 
 async def test_document_that_is_made_holds_nobody(rest: RestServer) -> None:
@@ -175,7 +180,13 @@ def referred(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 A_JOB = """
 INSERT INTO jobs (id, org_id, kind, payload, run_at, created_at, started_at, max_attempts, progress)
-VALUES (gen_random_uuid(), $1, 'knowledge.ingest', '{}', now(), now(), now(), 5, '{"pages":1,"of":10}') RETURNING id
+VALUES (gen_random_uuid(), $1, 'of.a.test', '{}', now(), now(), now(), 5, '{"pages":1,"of":10}') RETURNING id
+"""
+A_QUERY = """
+INSERT INTO knowledge_queries (org_id, id, knowledge_id, time, question, mode, results, found, best_score, took_ms, caller, helpful,
+    helped_by, judged_at)
+SELECT org_id, gen_random_uuid(), id, now(), 'Why?', 'search', 1, ARRAY[id], 1.5, 1.5, 'user:ada', true, id, now()
+FROM knowledge WHERE id = $1 RETURNING id
 """
 KNOWN = {f"/{version.name}" for version in VERSIONS}
 
@@ -183,8 +194,9 @@ KNOWN = {f"/{version.name}" for version in VERSIONS}
 class Examples:
     """Sends the examples of a document as they stand; only ids, which nobody can know before, are put in."""
 
-    def __init__(self, document: dict[str, Any], rest: RestClient, media: str) -> None:
+    def __init__(self, document: dict[str, Any], rest: RestClient, media: str, rows: Rows) -> None:
         self._document = document
+        self._rows = rows
         self._rest = rest
         self._media = media
         self.ids: dict[str, str] = {}
@@ -203,13 +215,7 @@ class Examples:
             for name, value in self._headers_of(operation)
             if name not in ("Idempotency-Key", "If-None-Match")
         }
-        here = path.replace("{id}", self.ids.get(kind, ""))
-        if "{replay}" in here:
-            here = here.replace("{replay}", await self._replay(here.partition("/replays/")[0]))
-        if "{letter}" in here:
-            here = here.replace("{letter}", await self._dead_letter(here.partition("/dead-letters/")[0]))
-        if "{delivery}" in here:
-            here = here.replace("{delivery}", await self._delivery(here.partition("/deliveries/")[0]))
+        here = await self._place(path, method, kind)
         answer = await self._rest.call(method.upper(), here, sent, **headers)
         status, described = next(iter(operation["responses"].items()))
         described = self._whole(described)
@@ -230,6 +236,44 @@ class Examples:
         elif method == "get" and path.count("/") == 2 and "links" in answer.body and answer.body["data"]:
             # Of what clients do not make, as events, one that is there.
             self.ids.setdefault(path.split("/")[2], answer.body["data"][0]["id"])
+
+    async def _place(self, path: str, method: str, kind: str) -> str:
+        """Return a path with what is there in the places of names."""
+        here = path.replace("{id}", self.ids.get(kind, ""))
+        if "{replay}" in here:
+            here = here.replace("{replay}", await self._replay(here.partition("/replays/")[0]))
+        if "/documents" in path and method != "post":
+            here = here.replace("{document}", await self._read_document(here.partition("/documents")[0]))
+        if "{document}" in here:
+            here = here.replace(
+                "{document}", await self._read_document(here.partition("/documents")[0], url="https://x.example/")
+            )
+        if "{query}" in here:
+            here = here.replace("{query}", await self._query())
+        if "{letter}" in here:
+            here = here.replace("{letter}", await self._dead_letter(here.partition("/dead-letters/")[0]))
+        if "{delivery}" in here:
+            here = here.replace("{delivery}", await self._delivery(here.partition("/deliveries/")[0]))
+        return here
+
+    async def _query(self) -> str:
+        """Have a query be in the log of a base; returns its id."""
+        (row,) = await self._rows(A_QUERY, UUID(self.ids["knowledge"]))
+        return str(row["id"])
+
+    async def _read_document(self, base: str, url: str | None = None) -> str:
+        """Have a document of a base that is read, and that is as if it came from `url`; returns its id."""
+        sent = {
+            "name": "docs/install.md",
+            "content": f"# Installation\n\nRun {len(self.ids)}.",
+            "metadata": {"team": "docs"},
+        }
+        made = await self._rest.call("POST", f"{base}/documents", {**sent, "wait": 20})
+        assert made.status in (201, 202), made
+        id = made.body["data"][0]["id"]
+        if url is not None:
+            await self._rows("UPDATE documents SET url = $1 WHERE id = $2", url, UUID(id))
+        return id
 
     async def _replay(self, subscription: str) -> str:
         """Begin another replay, which runs; returns its id."""
@@ -267,6 +311,10 @@ class Examples:
 
 def _is_like(example: Any, answer: Any, where: Any) -> None:
     """The same names, and the same kinds of values; what is stored stands in both as it was sent."""
+    # A job that has said nothing, a document that is not found, a receiver that did not answer.
+    may_lack = where[-1] == "progress" or where[-2] in ("ranks", "attempts")
+    if may_lack and answer is None:
+        return
     if isinstance(example, dict):
         assert answer.keys() >= example.keys(), where
         for name, value in example.items():
@@ -287,7 +335,7 @@ async def test_every_example_is_answered_as_it_says(
     order = ("post", "get", "put", "patch", "delete")
     async with RestClient(hub.base_url, key) as rest, open_stream(hub.stream_url, key) as stream:
         document = (await rest.call("GET", "/openapi.json")).body
-        examples = Examples(document, rest, media)
+        examples = Examples(document, rest, media, organisation.rows)
         examples.ids["connections"] = (await stream.expect("welcome"))["connection"]
         # The hub has no operation that makes one by itself.
         (job,) = await organisation.rows(A_JOB, organisation.id)
@@ -301,6 +349,7 @@ async def test_every_example_is_answered_as_it_says(
         for start in ("/v1/", "/v2/", "/v3/", "/"):
             within = [path for path in paths if path.startswith(start) and (start != "/" or path[:3] not in KNOWN)]
             for method in order:
-                for path in within:
+                # And what is inside goes before it.
+                for path in reversed(within) if method == "delete" else within:
                     if method in document["paths"][path]:
                         await examples.run(path, method)

@@ -34,6 +34,7 @@ async def test_id_that_is_no_uuid_is_404(rest: RestServer, key: str, id: str) ->
 @pytest.mark.parametrize(
     ("path", "allow"),
     [("/v2/agents", "GET, HEAD, OPTIONS, POST"), (ONE, "DELETE, GET, HEAD, OPTIONS, PATCH, PUT")],
+    ids=["all", "one"],  # the same in every worker of a run
 )
 async def test_method_that_a_resource_lacks_is_405_with_those_it_has(
     rest: RestServer, key: str, path: str, allow: str

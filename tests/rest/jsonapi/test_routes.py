@@ -29,7 +29,10 @@ def _kind(route: Route) -> str:
 
 def _status(route: Route) -> int:
     """Return what a route answers with: to ask something of a thing makes none, but for a replay."""
-    is_asked = route.method == "POST" and "{id}" in route.path and not route.path.endswith("/replay")
+    if route.operation == "documents.create":
+        return 202
+    is_inside = "{id}" in route.path and not route.path.endswith("/replay")
+    is_asked = route.method == "POST" and (is_inside or _ALL[route.operation].transaction == "read")
     return 200 if is_asked else _STATUS[route.method]
 
 

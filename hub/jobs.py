@@ -1,14 +1,17 @@
 """The jobs of a process, wired: what kinds there are, workers where it does jobs, pokes, figures."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, Protocol
 
 from core.clock import Clock
 from core.events.subscriptions.consumer import Consumer
 from core.events.subscriptions.totals import SubscriptionFigures
 from core.jobs.figures import Figures, JobFigures
 from core.jobs.jobs import Jobs
+from core.jobs.kind import JobKind
 from core.jobs.retention import JobRetention
 from core.jobs.workers import Workers
 from core.operations.housekeeping import Housekeeping, sweep_attempts, sweep_idempotency
@@ -25,24 +28,59 @@ TIDIED_SECONDS = 600.0
 BURIED_SECONDS = 60.0
 
 
-class JobParts:
-    """`jobs` makes them. `workers` is None where this process does none. `close` comes after what runs has ended."""
+class Runs(Protocol):
+    """What works in the background until it is cancelled."""
 
-    def __init__(self, url: str, database: Database, redis: Redis, clock: Clock, *, does_jobs: bool) -> None:
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Work."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Kinds of jobs, what is to be tidied, and what works in the background of a process that does jobs, by name."""
+
+    kinds: Sequence[JobKind] = ()
+    tidied: Sequence[Housekeeping] = ()
+    running: Mapping[str, Runs] = field(default_factory=dict[str, Runs])
+
+
+class JobParts:
+    """`jobs` makes them. `workers` is None where this process does none. `close` comes after what runs has ended.
+
+    `more` is what other parts have done by jobs; it is given these, and a pool of hub_system.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        database: Database,
+        redis: Redis,
+        clock: Clock,
+        *,
+        does_jobs: bool,
+        more: Callable[[Jobs, Database], Work] | None = None,
+    ) -> None:
         self._system = Database(url, role="hub_system", size=POOL_SIZE)
         self.figures = JobFigures(self._system, clock)
         self.subscriptions = SubscriptionFigures(self._system, clock)
-        tidied = self._housekeeping(database, clock)
-        kinds, schedules = [each.kind for each in tidied], [each.schedule for each in tidied]
+        self.jobs = Jobs(clock, self._poke)
+        work = Work() if more is None else more(self.jobs, self._system)
+        tidied = [*self._housekeeping(database, clock), *work.tidied]
+        kinds, schedules = [*work.kinds, *(each.kind for each in tidied)], [each.schedule for each in tidied]
         self.workers = Workers(url, database, self._system, kinds, clock, schedules=schedules) if does_jobs else None
         self.pokes = Pokes(self.workers, redis, clock, JOBS_CHANNEL)
-        self.jobs = Jobs(clock, self.pokes.poke)
+        self._beside = work.running
 
     @property
-    def running(self) -> Mapping[str, Workers | JobFigures | SubscriptionFigures]:
+    def running(self) -> Mapping[str, Runs]:
         """What works in the background, by name."""
-        workers = {} if self.workers is None else {"jobs": self.workers}
-        return {"figures": self.figures, "subscriptions": self.subscriptions} | workers
+        return {"figures": self.figures, "subscriptions": self.subscriptions, **self.working}
+
+    @property
+    def working(self) -> Mapping[str, Runs]:
+        """What of it does jobs, or belongs to them; nothing in a process that does none."""
+        return {} if self.workers is None else {"jobs": self.workers, **self._beside}
 
     @property
     def pulled(self) -> Counter[str]:
@@ -58,6 +96,10 @@ class JobParts:
     def ended(self) -> Mapping[tuple[str, str], int]:
         """How many attempts have ended in this process, by kind and outcome."""
         return {} if self.workers is None else self.workers.ended
+
+    def _poke(self) -> None:
+        # The pokes come after the workers, which come after the kinds, which make jobs.
+        self.pokes.poke()
 
     def operations(self) -> list[Operation]:
         """Return the operations on jobs."""

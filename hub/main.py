@@ -35,12 +35,14 @@ from handlers.events.notices import NOTICES
 from handlers.events.operations import Events
 from handlers.events.planned import PLANNED
 from handlers.events.types import EventTypes
+from handlers.knowledge.life.operations import KnowledgeLife
+from handlers.knowledge.moving.operations import KnowledgeMoves
 from handlers.knowledge.operations import Knowledge
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.twins.operations import Twins
 from hub.background import Background
 from hub.consumers import consumers_of
-from hub.credentials import credentials_of
+from hub.credentials import Credentials, credentials_of
 from hub.engines import Addresses, engines_of
 from hub.entrance import add_rules, health_of, tls_of
 from hub.first_key import ensure_first_key
@@ -49,6 +51,8 @@ from hub.insight.metrics import Siblings
 from hub.insight.parts import Insight
 from hub.jobs import JobParts
 from hub.key_set import KeySetDoor
+from hub.knowledge import KnowledgeParts
+from hub.knowledge_life import KnowledgeLifeParts
 from hub.pages import PageDoor
 from hub.pokes import Pokes, follow, hear
 from hub.server import Server
@@ -71,11 +75,12 @@ WEB = Path(__file__).parent.parent / "web"
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def registry(more: Iterable[Operation] = ()) -> Registry:
+def registry(more: Iterable[Operation] = (), knowledge: Knowledge | None = None) -> Registry:
     """Return the operations on resources and of what has happened, and those handed in, which need parts of a running node."""
-    resources = (Agents(), Knowledge(), Twins())
+    resources = (Agents(), knowledge or Knowledge(), Twins())
     types = EventTypes([*PLANNED, *NOTICES, *(type for kind in resources for type in kind.event_types())])
-    declared = (operation for kind in (*resources, Events(), types, Audit()) for operation in kind.operations())
+    kinds = (*resources, Events(), types, Audit(), KnowledgeLife(), KnowledgeMoves())
+    declared = (operation for kind in kinds for operation in kind.operations())
     return Registry.of((*declared, *more))
 
 
@@ -160,6 +165,7 @@ class Hub:
         await ensure_signing_key(addresses.database_url, secret)
         if addresses.embedded:
             self.key_file = await ensure_first_key(addresses.database_url, secret, self._settings.data)
+        self._life = self._make_life(addresses.database_url)
         await self._wire(addresses, secret)
         self.url = await self._server.listen(self._settings.host, self._settings.port, self._sockets)
         self._ready = True
@@ -176,7 +182,7 @@ class Hub:
         self._relay = Relay(addresses.database_url, Waking(tails, self._wake), clock)
         pokes = Pokes(self._relay, redis, clock)
         stack.push_async_callback(pokes.close)
-        self._jobs = self._job_parts(addresses.database_url, database, redis)
+        self._jobs = self._job_parts(addresses.database_url, database, redis, pokes)
         trail = AuditTrail(addresses.database_url, clock)
         stack.push_async_callback(trail.close)
         credentials = await credentials_of(settings, addresses, database, redis, secret, clock, node=self.node)
@@ -188,15 +194,12 @@ class Hub:
         self._insight = Insight(redis, feeds, clock, node=self.node, sockets=lambda: self._stream.sockets)
         pulling = subscription_operations(database, log, Arrivals(feeds, clock), clock, pokes.poke, self._jobs.pulled)
         webhooks = self._make_webhooks(addresses.database_url, secret, pokes)
-        parts = (credentials, self._insight, self._jobs)
-        operations = registry([*(each for part in parts for each in part.operations()), *pulling, *webhooks])
+        operations = self._operations(credentials, [*pulling, *webhooks])
         limits = await self._begin_limiting(addresses.redis_url, redis)
         runner = Runner(database, trail, clock, pokes.poke, limits, IdempotencyKeys(secret), self._insight.timings)
         rest = self._rest(runner, operations, credentials.authenticator)
 
-        def render(request: web.Request, error: HubError) -> web.Response:
-            return rest.error_response(error, request)
-
+        render = _rendering(rest)
         self._stream = StreamDoor(
             feeds=feeds,
             log=log,
@@ -215,14 +218,14 @@ class Hub:
             settings=stream_settings(settings),
         )
         counted = (fanout.counts, self._relay, database, trail, limits.counts, self._pauses, self._siblings)
-        metrics = self._insight.metrics(*counted, self._jobs, self._webhooks.pusher)
+        metrics = self._insight.metrics(*counted, self._jobs, self._webhooks.pusher, self._life)
         insight = self._insight.door(metrics, credentials.authenticator, trail, render, rest.request_id_of)
         key_set = KeySetDoor(credentials.keys.key_set, render)
         app = self._application(key_set, insight, health_of(database, redis, feeds, clock), rest)
         add_rules(app, settings, render)
         self._server = Server(app, rest.protocol, tls=tls_of(settings, clock))
         await self._begin_relaying(addresses.redis_url, pokes)
-        self._run(audit=trail, seats=credentials.seats, fanout=fanout, **self._jobs.running)
+        self._run(audit=trail, seats=credentials.seats, fanout=fanout, **self._jobs.running, **self._life.running)
         await self._begin_streaming(feeds, live)
 
     def _rest(self, runner: Runner, operations: Registry, authenticator: Authenticator) -> RestDoor:
@@ -263,8 +266,12 @@ class Hub:
         for name, part in parts.items():
             self._background.start(name, part.run())
 
-    def _job_parts(self, url: str, database: Database, redis: Redis) -> JobParts:
-        parts = JobParts(url, database, redis, self._clock, does_jobs=self._settings.jobs)
+    def _job_parts(self, url: str, database: Database, redis: Redis, pokes: Pokes) -> JobParts:
+        """Make what does jobs, and before it the parts of knowledge, which most of them are of."""
+        self._knowledge = KnowledgeParts(self._settings, database, self._clock, pokes.poke)
+        self._stack.push_async_callback(self._knowledge.close)
+        work = self._knowledge.work
+        parts = JobParts(url, database, redis, self._clock, does_jobs=self._settings.jobs, more=work)
         self._stack.push_async_callback(parts.close)
         return parts
 
@@ -286,11 +293,25 @@ class Hub:
         self._background.start("webhooks", self._webhooks.pusher.run())
         self._background.start("pokes", follow(heard, pokes, self._jobs.pokes))
 
+    def _operations(self, credentials: Credentials, more: Iterable[Operation]) -> Registry:
+        """Return all operations of this node."""
+        parts = (credentials, self._insight, self._jobs)
+        of_parts = (each for part in parts for each in part.operations())
+        jobs = self._jobs.jobs
+        return registry(
+            [*of_parts, *self._knowledge.operations(jobs, self._life.queries), *more], self._knowledge.knowledge(jobs)
+        )
+
     def _make_webhooks(self, database_url: str, secret: str, pokes: Pokes) -> list[Operation]:
         """Make what pushes, which runs once this node relays, and return the operations on webhooks."""
         self._webhooks = WebhookParts(self._settings, database_url, secret, self._clock, pokes.poke)
         self._stack.push_async_callback(self._webhooks.close)
         return self._webhooks.operations()
+
+    def _make_life(self, database_url: str) -> KnowledgeLifeParts:
+        life = KnowledgeLifeParts(self._settings, database_url, self._clock)
+        self._stack.push_async_callback(life.close)
+        return life
 
     def _wake(self) -> None:
         """Tell who waits for the log that it has more."""
@@ -301,3 +322,8 @@ class Hub:
 
     async def _close(self) -> None:
         await self._stack.aclose()
+
+
+def _rendering(rest: RestDoor) -> Callable[[web.Request, HubError], web.Response]:
+    """Return what writes an error as REST's door does, for those that know no other."""
+    return lambda request, error: rest.error_response(error, request)

@@ -23,6 +23,7 @@ from hub.commands.redis_findings import redis_findings
 from hub.engines import Addresses, engines_of
 from hub.workers.addresses import BACKLOG
 
+LEAST_PGVECTOR = (0, 8)
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
@@ -42,7 +43,7 @@ async def run(settings: Settings, arguments: argparse.Namespace) -> int:
 def _print_settings(settings: Settings) -> None:
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
-        if name in ("secret", "database_url", "redis_url") and value is not None:
+        if name in ("secret", "embedding_key", "database_url", "redis_url") and value is not None:
             value = "(set)"
         print(f"{variable_of(name):22} {value if value not in (None, ()) else '-'}    {field.description}")  # noqa: T201
     print()  # noqa: T201
@@ -106,6 +107,7 @@ async def _engines(addresses: Addresses) -> AsyncGenerator[Finding]:
     try:
         async for finding in _database(addresses.database_url):
             yield finding
+        yield await vectors_of(addresses.database_url)
     except _AWAY as error:
         yield Finding(
             f"PostgreSQL does not answer: {error or type(error).__name__}", "Check DATABASE_URL and the server."
@@ -138,6 +140,30 @@ async def _database(url: str) -> AsyncGenerator[Finding]:
         f"The database is at revision {revision}, this release knows {newest_revision()}",
         "Run: python -m hub migrate (serve does it too)." if is_older else None,
     )
+
+
+async def vectors_of(url: str) -> Finding:
+    """Look whether chunks can have vectors: pgvector, and the tables that `migrate` makes once it is there."""
+    connection = await connect_as(url, None)
+    try:
+        version = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        # The schema is closed to the bare login, the catalogue is not.
+        is_made = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'chunk_vectors')")
+    finally:
+        await connection.close()
+    if is_made:
+        return Finding(f"pgvector {version}: knowledge is found by meaning too, where a model is configured")
+    if version is None:
+        cure = "Install pgvector 0.8 or later and have a superuser run CREATE EXTENSION vector SCHEMA public; in the database"
+        return Finding(
+            "There is no pgvector: knowledge is found by words only", f"{cure}, then: python -m hub migrate."
+        )
+    if tuple(int(part) for part in str(version).split(".")[:2]) < LEAST_PGVECTOR:
+        cure = (
+            "Install 0.8 or later and have a superuser run ALTER EXTENSION vector UPDATE; then: python -m hub migrate."
+        )
+        return Finding(f"pgvector {version} is too old: knowledge is found by words only", cure)
+    return Finding(f"pgvector {version} has no tables yet", "Run: python -m hub migrate (serve does it too).")
 
 
 async def _session(connection: asyncpg.Connection) -> Finding:

@@ -8,7 +8,7 @@ from typing import Any
 import uvloop
 
 from core.settings import Settings, SettingsError
-from hub.commands import doctor, keys, migrate, openapi, orgs, serve, v1_calls, work
+from hub.commands import doctor, evaluate, keys, migrate, openapi, orgs, serve, v1_calls, work
 from hub.commands.failures import FAILURES, reason_of
 from hub.logs import configure_logs
 
@@ -84,4 +84,5 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_to(commands)
     orgs.add_to(commands)
     v1_calls.add_to(commands)
+    evaluate.add_to(commands)
     return parser

@@ -19,10 +19,12 @@ from core.store.redis import connect_redis
 from handlers.connections.operations import Connections, Found
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
+from handlers.knowledge.life.query_log import Query
 from handlers.lists.held import Choice, Picked
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
+from hub.knowledge import KnowledgeParts
 from hub.main import registry
 from hub.webhooks import WebhookParts
 from rest.door import VERSIONS as API_VERSIONS
@@ -50,7 +52,17 @@ def _unconnected(settings: Settings) -> Registry:
     kinds = (Keys(""), Tokens(issuer), tickets, Connections(_NoStreams()), jobs)
     subscriptions = subscription_operations(database, LogReader(database), _NoNews(), clock, lambda: None, Counter())
     webhooks = WebhookParts(settings, _NOWHERE, "", clock, lambda: None).operations()
-    return registry([*(operation for kind in kinds for operation in kind.operations()), *subscriptions, *webhooks])
+    knowledge = KnowledgeParts(settings, database, clock, lambda: None)
+    of_knowledge = knowledge.operations(Jobs(clock, lambda: None), _NoNotes())
+    of_kinds = (operation for kind in kinds for operation in kind.operations())
+    return registry([*of_kinds, *of_knowledge, *subscriptions, *webhooks])
+
+
+class _NoNotes:
+    """A log of queries that nobody asks anything."""
+
+    def note(self, entry: Query) -> None:
+        return None
 
 
 class _NoNews:

@@ -13,6 +13,7 @@ from core.store.redis import connect_redis
 from hub.background import Background
 from hub.engines import engines_of
 from hub.jobs import JobParts
+from hub.knowledge import KnowledgeParts
 from hub.pokes import follow, hear
 from hub.process import Process
 from hub.standard_streams import say
@@ -50,12 +51,15 @@ async def _begin(settings: Settings, process: Process, background: Background, s
     stack.push_async_callback(database.close)
     redis = connect_redis(addresses.redis_url)
     stack.push_async_callback(redis.aclose)
-    parts = JobParts(addresses.database_url, database, redis, clock, does_jobs=True)
+    # Events wait for the relay's own look, a second at most: this process has none to poke.
+    knowledge = KnowledgeParts(settings, database, clock, poke=lambda: None)
+    stack.push_async_callback(knowledge.close)
+    parts = JobParts(addresses.database_url, database, redis, clock, does_jobs=True, more=knowledge.work)
     stack.push_async_callback(parts.close)
     heard = await hear(addresses.redis_url, clock, parts.pokes)
     stack.push_async_callback(heard.close)
     stack.push_async_callback(background.stop)
     background.start("pokes", follow(heard, parts.pokes))
-    if parts.workers is not None:
-        background.start("jobs", parts.workers.run())
+    for name, part in parts.working.items():
+        background.start(name, part.run())
     return parts

@@ -18,6 +18,8 @@ from core.jobs.figures import Figures
 from core.operations.audit import AuditTrail
 from core.operations.timings import Timings
 from core.store.database import Database
+from handlers.knowledge.life.figures import KnowledgeFigures
+from handlers.knowledge.life.query_log import QueryLog
 from handlers.webhooks.pusher import Pusher
 from hub.insight.loop_lag import LoopLag
 from hub.insight.merged import Part, merged
@@ -59,6 +61,20 @@ class JobCounts(Protocol):
         ...
 
 
+class KnowledgeCounts(Protocol):
+    """What is known of documents and of queries."""
+
+    @property
+    def figures(self) -> KnowledgeFigures:
+        """How many documents there are, and what waits."""
+        ...
+
+    @property
+    def queries(self) -> QueryLog:
+        """What was asked at this node."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """The objects that count."""
@@ -76,6 +92,7 @@ class Sources:
     pauses: Mapping[str, Histogram]
     jobs: JobCounts
     webhooks: Pusher
+    knowledge: KnowledgeCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +185,7 @@ class _Node(Collector):
         yield from self._jobs()
         yield from self._subscriptions()
         yield from self._webhooks()
+        yield from self._knowledge()
         yield _histogram(
             "hub_loop_lag_seconds", "How late the event loop was, each 100 ms.", {(): self._sources.lag.histogram}
         )
@@ -282,6 +300,22 @@ class _Node(Collector):
         )
         yield _gauge("hub_webhook_in_flight", "Messages to webhooks that are under way.", {(): pusher.in_flight})
         yield _gauge("hub_webhook_open_circuits", "Webhooks that do not answer this node.", {(): pusher.open_circuits})
+
+    def _knowledge(self) -> Iterable[Metric]:
+        figures, queries = self._sources.knowledge.figures, self._sources.knowledge.queries
+        documents: Counts = {(status,): each.documents for status, each in figures.by_status.items()}
+        sizes: Counts = {(status,): each.bytes for status, each in figures.by_status.items()}
+        yield _gauge("hub_documents", "Documents of knowledge bases, on all nodes.", documents, "status")
+        yield _gauge("hub_documents_bytes", "Bytes of their current versions.", sizes, "status")
+        yield _gauge("hub_chunks", "Parts of documents that are searched.", {(): figures.chunks})
+        yield _gauge(
+            "hub_ingestion_lag_seconds",
+            "For how long the oldest document that waits has not been read.",
+            {(): figures.waiting_seconds},
+        )
+        yield _counter("hub_queries", "Questions answered here.", _by_one(queries.answered), "outcome")
+        yield _counter("hub_queries_lost", "Questions that are missing in the log of queries.", {(): queries.lost})
+        yield _histogram("hub_query_seconds", "How long questions took.", {(): queries.times})
 
     def _limits(self) -> Iterable[Metric]:
         counts = self._sources.limits

@@ -20,7 +20,7 @@ from handlers.webhooks.pusher import Pusher
 from hub.insight.directory import Directory
 from hub.insight.door import InsightDoor
 from hub.insight.loop_lag import LoopLag
-from hub.insight.metrics import JobCounts, Metrics, Siblings, Sources
+from hub.insight.metrics import JobCounts, KnowledgeCounts, Metrics, Siblings, Sources
 from hub.insight.sockets import Sockets
 from hub.insight.tracing import Tracing
 from hub.nodes import Nodes
@@ -62,6 +62,7 @@ class Insight:
         siblings: Siblings | None,
         jobs: JobCounts,
         webhooks: Pusher,
+        knowledge: KnowledgeCounts,
     ) -> Metrics:
         """Return the metrics of the node, which these count besides; of all workers where it has `siblings`."""
         return Metrics(
@@ -79,6 +80,7 @@ class Insight:
                 pauses=pauses,
                 jobs=jobs,
                 webhooks=webhooks,
+                knowledge=knowledge,
             ),
             siblings,
         )

@@ -11,7 +11,7 @@ import structlog
 from core.auth.caller import Caller
 from core.errors import HubError
 from core.operations.operation import Registry
-from core.operations.results import Deleted, Document, Made, Page, Shown
+from core.operations.results import Deleted, Document, Made, Page, Poured, Shown, Streamed
 from core.operations.run import Outcome
 from core.operations.runner import Runner
 from hub.stream.commands import Call, Refusal
@@ -105,5 +105,9 @@ def _result_of(result: Any) -> Any:
         case Page(items=items, is_whole=is_whole):
             incomplete = {} if is_whole else {"incomplete": True}
             return {"data": [orjson.Fragment(item) for item in items], "pagination": result.pagination(), **incomplete}
+        case Streamed():  # not begun: nothing is held by it, nor by the next
+            raise HubError("NOT_ACCEPTABLE", "A call has one result: ask without `stream`, or by REST")
+        case Poured():
+            raise HubError("NOT_ACCEPTABLE", "The result is too long for a frame: ask by REST")
         case _:
             raise TypeError(f"an operation answered {type(result).__name__}")

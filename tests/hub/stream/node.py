@@ -27,6 +27,7 @@ from core.store.database import Database
 from core.store.migrate import installation_secret
 from core.store.redis import Redis, connect_redis
 from handlers.agents.operations import Agents
+from handlers.knowledge.moving.operations import KnowledgeMoves
 from handlers.knowledge.operations import Knowledge
 from handlers.twins.operations import Twins
 from hub.consumers import consumers_of
@@ -161,7 +162,9 @@ async def serve(
         stack.push_async_callback(trail.close)
         limiter = await _limiter(stack, redis_url, redis)
         runner = Runner(database, trail, SystemClock(), relay.poke, limiter, IdempotencyKeys("of a test"))
-        registry = Registry.of(each for kind in (Agents(), Knowledge(), Twins()) for each in kind.operations())
+        registry = Registry.of(
+            each for kind in (Agents(), Knowledge(), KnowledgeMoves(), Twins()) for each in kind.operations()
+        )
         door = StreamDoor(
             feeds=feeds,
             log=log or reader,

@@ -72,6 +72,12 @@ class TestResults:
 class TestRefusals:
     """An error frame with the call's id; the connection lives."""
 
+    async def test_what_is_too_long_for_a_frame(self, node: Node, key: str):
+        """An export is for REST."""
+        async with node.open(key) as client:
+            made = (await call(client, "knowledge.create", {"name": "Docs"}))["result"]
+            assert code_of(await call(client, "knowledge.export", {"id": made["id"]})) == "NOT_ACCEPTABLE"
+
     async def test_what_is_no_call(self, node: Node, key: str):
         """Unknown operations, inputs of another form, missing members."""
         async with node.open(key) as client:

@@ -75,7 +75,7 @@ function eventLine({ frame, name }) {
     "summary",
     {},
     element("time", { dateTime: event.time, title: event.time }, clock(time)),
-    element("span", { className: "type", data: { verb: event.type.split(".").at(-1) } }, event.type),
+    element("span", { className: "type", title: event.type, data: { verb: event.type.split(".").at(-1) } }, event.type),
     element("span", { className: "name" }, name),
     element("span", { className: "subject" }, event.subject),
   );

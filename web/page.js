@@ -2,6 +2,7 @@
 
 import { CreateForm } from "./create.js";
 import { Feed } from "./feed.js";
+import { Base } from "./knowledge.js";
 import { Rest } from "./rest.js";
 import { KINDS, Session } from "./session.js";
 import { tab } from "./tab.js";
@@ -10,6 +11,7 @@ const byId = (id) => document.getElementById(id);
 
 class Page {
   #feed = new Feed(byId("events"), byId("empty"), (offset) => tab.trim(offset));
+  #base = new Base(byId("base"));
   #form = new CreateForm(byId("create"));
   #session = null;
   #until = 0;
@@ -38,7 +40,7 @@ class Page {
     const rest = new Rest(key);
     this.#form.use(rest);
     this.#show(view);
-    this.#session = new Session(key, this.#feed, rest, (state) => this.#onState(state));
+    this.#session = new Session(key, this.#feed, rest, this.#base, (state) => this.#onState(state));
   }
 
   /** Ask for another key, and forget this one. */

@@ -21,10 +21,12 @@ export class Resources {
   #isPart = false;
   #problem = "";
   #reading = null;
+  #onOpen;
   #draw = oncePerFrame(() => this.#show());
 
-  /** `view` is the kind's `<details>`. */
-  constructor(kind, rest, view) {
+  /** `view` is the kind's `<details>`; `onOpen`, where there is one, hears of a resource that somebody wants to see. */
+  constructor(kind, rest, view, onOpen = null) {
+    this.#onOpen = onOpen;
     this.#kind = kind;
     this.#rest = rest;
     this.#view = view;
@@ -60,6 +62,7 @@ export class Resources {
   /** Take in an event of this kind. */
   apply({ type, subject, data }) {
     if (type.endsWith(".deleted")) this.#delete(data.id);
+    else if (!data.version) return; // it tells of something else than a new version
     else if (data.truncated) this.#fetch(subject);
     else if (this.#merge(data)) this.#fresh.add(data.id);
     this.#draw();
@@ -123,11 +126,11 @@ export class Resources {
   }
 
   #row({ id, name, type, status }) {
+    const shown = [element("span", { className: "name" }, name), element("span", { className: "kind" }, type)];
     return element(
       "li",
       { className: this.#fresh.has(id) ? "fresh" : "", title: `${this.#kind}/${id}, ${status}`, data: { id } },
-      element("span", { className: "name" }, name),
-      element("span", { className: "kind" }, type),
+      ...(this.#onOpen ? [element("button", { type: "button", onclick: () => this.#onOpen(id, name) }, ...shown)] : shown),
     );
   }
 }

@@ -32,6 +32,25 @@ export class Rest {
     return this.#ask("POST", `/v2/${kind}`, { headers, body: JSON.stringify(body) });
   }
 
+  /** Return the newest documents of a base, at most 100: `{data, pagination}`. Raises Refused. */
+  documents(base, signal) {
+    return this.#ask("GET", `/v2/knowledge/${base}/documents?per_page=100`, { signal });
+  }
+
+  /** Upload files into a base; returns their documents: `{data}`. Raises Refused. */
+  upload(base, files, signal) {
+    const body = new FormData();
+    for (const file of files) body.append("file", file, file.webkitRelativePath || file.name);
+    return this.#ask("POST", `/v2/knowledge/${base}/documents`, { body, signal });
+  }
+
+  /** Ask a base for an answer with its sources. Raises Refused. */
+  query(base, question, signal) {
+    const headers = { "Content-Type": "application/json" };
+    const body = JSON.stringify({ question, max_results: 5, mode: "answer" });
+    return this.#ask("POST", `/v2/knowledge/${base}/query`, { headers, body, signal });
+  }
+
   async #ask(method, path, { headers, ...options }) {
     const answer = await this.#fetch(path, {
       method,

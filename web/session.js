@@ -10,6 +10,7 @@ export const KINDS = ["agents", "knowledge", "twins"];
 export class Session {
   #key;
   #feed;
+  #base;
   #stream;
   #resources;
   #state = "";
@@ -18,12 +19,16 @@ export class Session {
   #lastReset = "";
   #onState;
 
-  /** Connects at once; `onState` hears each state of the stream. */
-  constructor(key, feed, rest, onState) {
+  /** Connects at once; `base` is the view of one knowledge base, `onState` hears each state of the stream. */
+  constructor(key, feed, rest, base, onState) {
     this.#key = key;
     this.#feed = feed;
+    this.#base = base;
     this.#onState = onState;
-    this.#resources = new Map(KINDS.map((kind) => [kind, new Resources(kind, rest, document.getElementById(kind))]));
+    const opens = { knowledge: (id, name) => base.open(id, name, rest) };
+    this.#resources = new Map(
+      KINDS.map((kind) => [kind, new Resources(kind, rest, document.getElementById(kind), opens[kind])]),
+    );
     const url = `${location.origin.replace("http", "ws")}/v2/stream`;
     this.#stream = new Stream({ url, key, channels: KINDS, since: tab.since, listener: this });
     this.#stream.open();
@@ -51,10 +56,12 @@ export class Session {
     const resources = this.#resources.get(frame.channel);
     this.#feed.event(frame, resources.nameOf(frame.event));
     resources.apply(frame.event);
+    this.#base.apply(frame.event);
   }
 
   onReset({ channel, offset, epoch, reason }) {
     this.#resources.get(channel).read();
+    this.#base.readAgain();
     const reset = `${epoch} ${offset}`; // every channel hears of the same one
     if (reset === this.#lastReset) return;
     this.#lastReset = reset;
@@ -76,6 +83,7 @@ export class Session {
   /** End, silently. */
   close() {
     this.#stream.close();
+    this.#base.close();
     this.#resources.forEach((resources) => resources.close());
   }
 

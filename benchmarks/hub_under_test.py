@@ -43,8 +43,9 @@ class HubUnderTest:
 
     def __init__(self, folder: Path, cores: Cores | None) -> None:
         self._data = folder / "data"
-        # Receivers of webhooks are on this machine.
-        self._environment = {**clean_environment(), "HUB_DATA": str(self._data), "HUB_OUTBOUND_ALLOW": "127.0.0.0/8"}
+        # Receivers of webhooks are on this machine. Whether the `semantic` extra is installed changes no figure.
+        own = {"HUB_DATA": str(self._data), "HUB_OUTBOUND_ALLOW": "127.0.0.0/8", "HUB_EMBEDDING": "off"}
+        self._environment = {**clean_environment(), **own}
         self._folder = folder
         self._cores = cores
         self.server = ServerProcess(_SERVE, cores=cores, environment=self._environment, log=folder / "hub.log")

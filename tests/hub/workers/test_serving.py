@@ -22,6 +22,8 @@ from tests.hub.workers.conftest import COMMAND, all_up, workers_of
 
 # The kernel chooses the worker of a connection: with so many, none of two is left out but once in a billion runs.
 STREAMS = 30
+# What a worker may take to start on a busy machine.
+START_SECONDS = 60.0
 
 
 @asynccontextmanager
@@ -78,7 +80,8 @@ async def test_killed_worker_is_replaced_and_the_others_go_on(hub: HubProcess, o
         first.kill()
         made = []
         for _ in range(20):
-            async with RestClient(hub.base_url, key) as client:
+            # Some wait in the kernel for the worker that comes in place of the first, and that has to start.
+            async with RestClient(hub.base_url, key, timeout=START_SECONDS) as client:
                 made.append((await client.call("POST", "/v2/agents", {"name": "Ada"})).event_id)
         for each in readers:
             await each.has(made)

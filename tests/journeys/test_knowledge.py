@@ -113,6 +113,7 @@ async def test_docs_are_uploaded_found_and_moved(client: RestClient, hub: HubPro
         assert all(each["metadata"]["folder"] in ("docs", ".") for each in found["results"])
         answer = (await post(client, f"/{version}/knowledge/{base}/query", {**asked, "mode": "answer"}))["answer"]
         assert {each["name"] for each in answer["citations"]} == {"docs/clients.md"}
+        assert "openapi.json" in answer["text"], answer
     question = {"question": "How long are failed jobs kept?", "mode": "answer"}
     told = await post(client, f"/v2/knowledge/{base}/query", question)
     answer = told["answer"]

@@ -34,6 +34,8 @@ _RANK_DECAY = 0.2
 # Words that an answer may have before it is too long, and that make it half as good.
 _BRIEF, _HALVED = 30, 90
 _FEWEST = 3
+# Behind a question its answer, and the block that the answer leads to.
+_MOST_LED_TO = 2
 _NO_STATEMENT = 0.4
 
 
@@ -143,13 +145,14 @@ def _worth(window: _Window, said: frozenset[int], words: Sequence[AskedWord]) ->
 
 
 def _with_blocks(units: Sequence[Unit], window: _Window) -> Iterator[int]:
-    """Return the places of a window, of the block or item that it leads to, and of the sentence that leads to its block."""
+    """Return the places of a window, of what it leads to (what a question asks, a block), and of the sentence before its block."""
     first, last = window.units[0], window.units[-1]
     yield from (unit.place for unit in window.units)
-    if last.place + 1 < len(units):
-        follower = units[last.place + 1]
-        if follower.hit == last.hit and (follower.is_block or last.text.endswith(":")):
-            yield follower.place
+    for follower in units[last.place + 1 : last.place + 1 + _MOST_LED_TO]:
+        if follower.hit != last.hit or not (follower.is_block or last.text.endswith((":", "?"))):
+            break
+        yield follower.place
+        last = follower
     if first.is_block and first.place and units[first.place - 1].hit == first.hit:
         yield first.place - 1
 

@@ -11,6 +11,9 @@ from handlers.knowledge.retrieval.search import AskedWord, Hit
 _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+")
 LONGEST = 600
 _LONGEST_BLOCK = 1_500
+# A chunk of several small sections has their headings in its text, each a paragraph: a line without a stop, a value or an address.
+_HEADING = re.compile(r"[^\d\n.:;,!?|@]*[^\W\d]\)?")
+_LONGEST_HEADING = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,22 @@ def units_of(hits: Sequence[Hit], words: Sequence[AskedWord]) -> list[Unit]:
     units: list[Unit] = []
     for number, hit in enumerate(hits):
         above = words_in(" \n ".join((hit.title or "", hit.name, *hit.place.headings)), hit.language, words)
-        for text, is_block in _parts(hit):
+        within: frozenset[int] = frozenset()
+        parts = list(_parts(hit))
+        for place, (text, is_block) in enumerate(parts):
             has = words_in(text, hit.language, words)
-            units.append(Unit(number, len(units), text, has, above, is_block))
+            if not is_block and place + 1 < len(parts) and _is_heading(hit, text):
+                within = has
+                continue
+            units.append(Unit(number, len(units), text, has, above | within, is_block))
     return units
+
+
+def _is_heading(hit: Hit, text: str) -> bool:
+    """Tell whether a part only says what the parts below it are about, and so answers nothing."""
+    if hit.kind != "text" or not _HEADING.fullmatch(text) or len(text.split()) > _LONGEST_HEADING:
+        return False
+    return f"\n\n{text}\n\n" in f"\n\n{hit.text}"
 
 
 def words_in(text: str, language: str, words: Sequence[AskedWord]) -> frozenset[int]:

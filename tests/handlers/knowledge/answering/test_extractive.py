@@ -62,6 +62,35 @@ async def test_answer_quotes_and_cites_the_right_page(library: Library, guide: U
     assert said.text.rstrip().endswith("[1]")
 
 
+async def test_heading_within_a_text_is_no_answer(library: Library):
+    """Small sections share a chunk, with their headings in its text: what stands below one is quoted."""
+    base = new_id()
+    text = (
+        "All is plain HTTP.\n\nInstalling the SDK\n\nNone is published yet. Make one out of the document of your own hub:\n\n"
+        "    npx generate -o sdk\n\nOpening hours\n\nWeekdays"
+    )
+    await library.document(base, "docs/clients.md", chunk(text, "Clients"))
+    await library.fold()
+    said = await answer(library, "How do I install the SDK?", base)
+    assert "Make one out of the document of your own hub:" in said.text
+    assert "npx generate -o sdk" in said.text
+    assert "Installing the SDK" not in said.text
+    # The last line of a text has nothing below it that it could be the heading of.
+    assert (await answer(library, "Which weekdays?", base)).text.endswith("Weekdays [1]")
+
+
+async def test_question_in_a_text_is_quoted_with_its_answer(library: Library):
+    """And with what that answer leads to."""
+    base = new_id()
+    text = "Ask us.\n\nHow do I install the SDK? Run this:\n\n    pip install aimatrix\n\nMore is below."
+    await library.document(base, "faq.md", chunk(text, "Questions"))
+    await library.fold()
+    said = (await answer(library, "How do I install the SDK?", base)).text
+    assert "Run this:" in said
+    assert "pip install aimatrix" in said
+    assert "More is below." not in said
+
+
 @pytest.mark.parametrize(
     "question",
     [

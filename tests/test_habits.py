@@ -151,6 +151,25 @@ def test_files_are_short_or_listed_with_a_reason():
     assert set(LONG_FILES) <= set(long), "listed as long, but no longer so"
 
 
+def literals_in(tree: ast.AST) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Return the line and the values of every Literal."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and dotted(node.value) == "Literal":
+            values = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            yield node.lineno, tuple(ast.unparse(value) for value in values)
+
+
+def test_literals_of_the_same_values_have_one_order():
+    """They are equal, so `| None` of one is that of the other, and what is made of it depends on which was made first."""
+    orders: dict[frozenset[str], tuple[str, ...]] = {}
+    found: list[str] = []
+    for path in python_files("hub", "rest", "handlers", "rooms", "core"):
+        for line, values in literals_in(ast.parse(path.read_text())):
+            if orders.setdefault(frozenset(values), values) != values:
+                found.append(place(path, line))
+    assert found == []
+
+
 def test_functions_fit_on_a_page():
     """No function has over 60 lines, its docstring counted."""
     found = [

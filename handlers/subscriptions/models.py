@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from core.events.subscriptions.subscription import DeliveryWay, Status
 from handlers.described import WITHOUT_NUL
 from handlers.keys.models import Moment
 from handlers.resources.models import Body, DeleteInput, GetInput, Name
@@ -137,10 +138,10 @@ class Subscription(Own):
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     name: str
-    delivery: Literal["pull", "push", "socket"]
+    delivery: DeliveryWay
     types: list[str]
     subjects: list[str]
-    status: Literal["active", "paused", "disabled"]
+    status: Status
     status_reason: str | None
     position: str
     ordered: bool
@@ -170,8 +171,8 @@ class ListSubscriptions(BaseModel):
 
     page: int = Field(1, ge=1, le=1_000_000)
     per_page: int = Field(20, ge=1, le=100)
-    status: Literal["active", "paused", "disabled"] | None = None
-    delivery: Literal["pull", "push", "socket"] | None = None
+    status: Status | None = None
+    delivery: DeliveryWay | None = None
 
 
 class ChangeSubscription(DeleteInput):

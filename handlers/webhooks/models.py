@@ -174,7 +174,7 @@ class Attempt(BaseModel):
     number: int
     time: datetime
     duration_ms: int
-    outcome: Literal["acknowledged", "refused", "expired"]
+    outcome: Literal["refused", "expired", "acknowledged"]
     status: int | None
     answer: str | None
 

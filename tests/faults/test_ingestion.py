@@ -1,5 +1,6 @@
 """Workers are killed while they read documents: each document ends ready or failed, with each of its chunks in the index once."""
 
+import asyncio
 import random
 import sys
 from typing import Any
@@ -18,6 +19,7 @@ AT_ONCE = 40
 BROKEN = 12
 SECTIONS = 3
 WORKERS = 2
+KILLS = 3
 WORK = (sys.executable, "-m", "hub", "work")
 
 
@@ -49,7 +51,46 @@ async def test_each_document_is_read_once_whatever_happens_to_workers(
             killed += await _kill_one(workers, rng)
     print(f"{killed} workers were killed")
     assert killed
-    await _check(organisation)
+    await _check(organisation, COUNT)
+
+
+@pytest.mark.slow
+@pytest.mark.deadline(180)
+async def test_hub_that_is_killed_while_it_takes_and_reads_documents(
+    seed: int, organisation: Organisation, engines: EngineUrls, database_url: str, hubs: HubProcesses
+):
+    """It reads them itself. Uploads that had no answer are repeated under their key: no document is lost, or there twice."""
+    rng = random.Random(seed)
+    node = hubs.prepare(urls=EngineUrls(database_url, engines.superuser_url, engines.redis_url))
+    await node.start()
+    key = await organisation.key()
+    async with RestClient(node.base_url, key) as rest:
+        base = (await rest.call("POST", "/v2/knowledge", {"name": "Docs"})).body["id"]
+    for first in range(0, AT_ONCE * KILLS, AT_ONCE):
+        sent = {"documents": [_document(number, 1) for number in range(first, first + AT_ONCE)]}
+        async with RestClient(node.base_url, key) as rest:
+            asking = asyncio.ensure_future(_upload(rest, base, sent, first))
+            await let_pass(rng.uniform(0.0, 1.5))
+            node.kill()
+            await asyncio.wait({asking})
+        await node.start()
+        async with RestClient(node.base_url, key) as rest:
+            again = await _upload(rest, base, sent, first)
+        if asking.exception() is None:
+            assert [each["id"] for each in again["data"]] == [each["id"] for each in asking.result()["data"]]
+
+    async def read() -> bool:
+        return not await _pending(organisation)
+
+    await eventually(read, within=90)
+    await _check(organisation, AT_ONCE * KILLS)
+
+
+async def _upload(rest: RestClient, base: str, sent: dict[str, Any], number: int) -> dict[str, Any]:
+    path = f"/v2/knowledge/{base}/documents"
+    answer = await rest.call("POST", path, sent, Idempotency_Key=f"upload-{number}")
+    assert answer.status in (201, 202), answer
+    return answer.body
 
 
 def _document(number: int, version: int) -> dict[str, Any]:
@@ -79,13 +120,13 @@ async def _pending(organisation: Organisation) -> bool:
     return bool(await organisation.rows("SELECT FROM documents WHERE status = 'pending' LIMIT 1"))
 
 
-async def _check(organisation: Organisation) -> None:
+async def _check(organisation: Organisation, count: int) -> None:
     async def ended() -> bool:
         return not await organisation.rows("SELECT FROM jobs WHERE kind = 'knowledge.ingest' AND finished_at IS NULL")
 
     await eventually(ended)
     rows = await organisation.rows("SELECT name, status, version, ready_version FROM documents")
-    assert len(rows) == COUNT
+    assert len(rows) == count
     assert all((row["status"] == "failed") == row["name"].endswith(".pdf") for row in rows)
     assert all(row["version"] == row["ready_version"] for row in rows if row["status"] == "ready")
     chunks = await organisation.rows(

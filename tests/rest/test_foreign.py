@@ -5,10 +5,19 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.harness.organisations import Organisations
+from core.ids import new_id
+from rest.v2 import V2
+from tests.harness.organisations import Organisation, Organisations
 from tests.rest.server import RestServer
+from tests.rest.test_idempotency import BODIES
 
 JSONAPI = {"Accept": "application/vnd.api+json"}
+# Of what takes no idempotency key.
+OTHER_BODIES = {
+    **{f"{kind}.replace": {"name": "Theirs"} for kind in ("agents", "knowledge", "twins")},
+    "knowledge.query": {"question": "What is ours?"},
+    "knowledge.evaluate": {"questions": [{"question": "What is ours?", "relevant": ["a.md"]}]},
+}
 
 
 @pytest.fixture
@@ -61,3 +70,29 @@ async def test_include_shows_nothing_of_others(rest: RestServer, key: str, forei
     document = orjson.loads(shown.body)
     assert document["data"]["relationships"]["knowledge"]["data"] == [{"type": "knowledge", "id": id}]
     assert document["included"] == []
+
+
+async def test_no_route_of_a_resource_lets_others_in(
+    rest: RestServer, key: str, foreign_key: str, organisation: Organisation
+):
+    """Another organisation, and a key of this one that is for another resource only, get the same refusal at each route."""
+    ids = {kind: await made(rest, key, kind) for kind in ("agents", "knowledge", "twins")}
+    documents = f"/v2/knowledge/{ids['knowledge']}/documents"
+    sent = {"name": "a.md", "content": "A"}
+    document = (await rest.call("POST", documents, key, body=sent)).json()["data"][0]["id"]
+    strangers = (foreign_key, await organisation.key(resource_ids=[new_id()]))
+    tried = 0
+    for route in V2.routes:
+        kind = route.path.split("/")[1]
+        if kind not in ids or "{id}" not in route.path:
+            continue
+        path = f"/v2{route.path}".replace("{id}", ids[kind]).replace("{document}", document)
+        body = BODIES.get(route.operation, (OTHER_BODIES.get(route.operation), None))[0]
+        for stranger in strangers:
+            answer = await rest.call(route.method, path, stranger, body=body)
+            answer.error(404, "RESOURCE_NOT_FOUND")
+            tried += 1
+    assert tried > 2 * len(OTHER_BODIES)
+    for kind, id in ids.items():
+        assert (await rest.call("GET", f"/v2/{kind}/{id}", key)).json()["version"] == 1
+    assert (await rest.call("GET", f"{documents}/{document}", key)).status == 200

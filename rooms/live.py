@@ -5,7 +5,8 @@ memory. Rooms of a shared namespace have one subscription an organisation togeth
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,7 +16,9 @@ from core.clock import Clock, rfc3339
 from core.deadline import ended_within
 from core.errors import HubError
 from core.ids import new_id
+from rooms.fence import Fence
 from rooms.live_feed import LiveFeed, LiveSink
+from rooms.live_following import Following, RoomReset
 from rooms.live_publisher import LivePublisher
 from rooms.live_recovery import LiveRecovery
 from rooms.live_rules import LIVE, carrier_of
@@ -67,12 +70,21 @@ class LiveRooms:
         switch.when_connected(self._check)
 
     async def publish(
-        self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str, event_id: UUID | None = None
+        self,
+        org_id: UUID,
+        channel: str,
+        type: str,
+        data: bytes,
+        *,
+        source: str,
+        event_id: UUID | None = None,
+        fence: Fence | None = None,
     ) -> Published:
         """Publish an event; `data` is JSON. The caller has checked who may do it (rooms/names.py).
 
-        Raises HubError PAYLOAD_TOO_LARGE beyond what the namespace allows, and SERVICE_UNAVAILABLE when Redis does not answer:
-        whether the event went out is unknown then.
+        Raises Outrun and RoomLost where `fence` does not let it through, HubError PAYLOAD_TOO_LARGE beyond what the namespace
+        allows, and SERVICE_UNAVAILABLE when Redis does not answer: whether the event went out is unknown then. What is published
+        into one room goes out in the order of the calls.
         """
         rules = LIVE[channel.partition(":")[0]]
         if len(data) > rules.message_bytes:
@@ -86,7 +98,7 @@ class LiveRooms:
             "time": rfc3339(self._clock.now()),
         }
         envelope = f'{orjson.dumps(head)[:-1].decode()},"data":{data.decode()}}}'
-        at = await self._publisher.publish(org_id, channel, envelope)
+        at = await self._publisher.publish(org_id, channel, envelope, fence)
         return Published(event_id, at.position, at.epoch)
 
     async def history(
@@ -120,6 +132,22 @@ class LiveRooms:
     def release(self, org_id: UUID, channel: str) -> None:
         """Give a carrier back. It stays subscribed for some seconds more."""
         self._slots.release((org_id, carrier_of(channel)))
+
+    @asynccontextmanager
+    async def follow(self, org_id: UUID, channel: str, mark: Bookmark) -> AsyncGenerator[Following]:
+        """Give the entries of a room after `mark`, or, where that is empty, after where the room is when this is entered.
+
+        Waits while Redis is away. Raises RoomReset where what follows the mark is gone, and HubError SERVICE_UNAVAILABLE where
+        Redis hangs.
+        """
+        feed = await self.acquire(org_id, channel)
+        try:
+            place = await self.recovery.place(feed, channel, mark)
+            if place.reset is not None:
+                raise RoomReset(place.reset)
+            yield Following(self.recovery, feed, channel, place)
+        finally:
+            self.release(org_id, channel)
 
     async def run(self) -> None:
         """Look after the rooms until cancelled. A bug in a background task of theirs is raised here."""

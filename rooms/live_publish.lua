@@ -1,5 +1,6 @@
 -- Gives events the next offsets of their room, keeps them in the room's history, and publishes each.
--- KEYS[1]  the room, a hash: id, server (whose replication id it was when the id was made), head (the last offset), bytes (of the history)
+-- KEYS[1]  the room, a hash: id, server (whose replication id it was when the id was made), head (the last offset), bytes (of the
+--          history), f:<key> (the highest number of a fence, see rooms/fence.py)
 -- KEYS[2]  its history, a stream whose entry ids are <offset>-0
 -- KEYS[3], KEYS[4]  the same of what carries the room, where that is not the room itself
 -- ARGV[1]  the pub/sub channel
@@ -7,8 +8,9 @@
 -- ARGV[3]  the channel
 -- ARGV[4..7]   the room's history: most entries, most bytes, most seconds; seconds for which the room is remembered
 -- ARGV[8..11]  the same of the carrier
--- ARGV[12..]   the envelopes, in their order
--- Returns the offset of the first and the room's epoch; the others follow it.
+-- ARGV[12..]   the events in their order, each a fence and an envelope. A fence is `number once epoch key`, by single blanks; once
+--              is 1 or 0, the epoch * where any will do; it is empty where there is none
+-- Returns the room's epoch and the offset of each event: 0 where the fence has dropped it, -1 where the epoch is another.
 --
 -- The epoch is the room's id and the server's replication id. The server makes a new one at every start and at every promotion,
 -- and keeps none over either: whatever offsets a restart, a failover or an old copy has lost, those that are given next are of
@@ -17,6 +19,8 @@
 -- its epoch is not one of before.
 
 local US = '\31'
+-- Where the events begin in ARGV, and how many fields a room's hash has: the numbers of the runs of a session stay in it.
+local EVENTS, MOST_FIELDS = 12, 256
 local replication = string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 10)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -82,20 +86,72 @@ local function append(room, history, count, body_of, bounds)
     return first
 end
 
-local ENVELOPES = 11
+-- Forgets the fences with the smallest keys where there are too many.
+local function prune(room)
+    if redis.call('HLEN', room) <= MOST_FIELDS then
+        return
+    end
+    local keys = {}
+    for _, field in ipairs(redis.call('HKEYS', room)) do
+        if string.sub(field, 1, 2) == 'f:' then
+            keys[#keys + 1] = field
+        end
+    end
+    table.sort(keys)
+    redis.call('HDEL', room, unpack(keys, 1, #keys - MOST_FIELDS / 2))
+end
+
+-- Returns 1 where the fence lets the event through, else what stands in place of its offset.
+local function let_through(room, epoch, fence)
+    if fence == '' then
+        return 1
+    end
+    local number, once, wanted, key = string.match(fence, '^(%d+) ([01]) (%S+) (.+)$')
+    if wanted ~= '*' and wanted ~= epoch then
+        return -1
+    end
+    local field = 'f:' .. key
+    local highest = redis.call('HGET', room, field)
+    local above = highest and tonumber(number) - tonumber(highest) or 1
+    if above < 0 or (above == 0 and once == '1') then
+        return 0
+    end
+    if above > 0 then
+        redis.call('HSET', room, field, number)
+        if not highest then
+            prune(room)
+        end
+    end
+    return 1
+end
+
 local new_id, new_carrier_id = string.match(ARGV[2], '([^,]+),([^,]+)')
-local channel, count = ARGV[3], #ARGV - ENVELOPES
+local channel = ARGV[3]
 
 local epoch = epoch_of(KEYS[1], KEYS[2], new_id)
+local answer, envelopes = { epoch }, {}
+for at = EVENTS, #ARGV, 2 do
+    local verdict = let_through(KEYS[1], epoch, ARGV[at])
+    answer[#answer + 1] = verdict
+    if verdict == 1 then
+        envelopes[#envelopes + 1] = ARGV[at + 1]
+    end
+end
+local count = #envelopes
+if count == 0 then
+    redis.call('EXPIRE', KEYS[1], ARGV[7])
+    return answer
+end
+
 local function own_body(at)
-    return channel .. US .. US .. US .. ARGV[ENVELOPES + at]
+    return channel .. US .. US .. US .. envelopes[at]
 end
 local first = append(KEYS[1], KEYS[2], count, own_body, 4)
 
 local carrier_epoch, sequence, sent_body = epoch, first, own_body
 if KEYS[3] then
     sent_body = function(at)
-        return channel .. US .. string.format('%.0f', first + at - 1) .. US .. epoch .. US .. ARGV[ENVELOPES + at]
+        return channel .. US .. string.format('%.0f', first + at - 1) .. US .. epoch .. US .. envelopes[at]
     end
     carrier_epoch = epoch_of(KEYS[3], KEYS[4], new_carrier_id)
     sequence = append(KEYS[3], KEYS[4], count, sent_body, 8)
@@ -104,4 +160,11 @@ for at = 1, count do
     local place = string.format('%.0f', sequence + at - 1)
     redis.call('SPUBLISH', ARGV[1], '1' .. US .. carrier_epoch .. US .. place .. US .. sent_body(at))
 end
-return { first, epoch }
+local following = first
+for at = 2, #answer do
+    if answer[at] == 1 then
+        answer[at] = following
+        following = following + 1
+    end
+end
+return answer

@@ -98,6 +98,26 @@ class LiveRecovery:
             except HubError:
                 await self._clock.sleep(RETRY_SECONDS)
 
+    async def next_page(self, feed: LiveFeed, channel: str, place: Place) -> tuple[Place, list[LiveEntry]]:
+        """Return what follows `place`, at least one entry, and where that leads; waits for it, and for Redis.
+
+        The place that is returned has a `reset`, and there is no entry, where something is missing.
+        """
+        entries: list[LiveEntry] = []
+        while not entries and place.reset is None:
+            try:
+                if feed.life != place.life:
+                    place = replace(place, reset=feed.reason)
+                elif place.sequence is None:
+                    place, entries = await self._read_page(feed, channel, place)
+                elif feed.last <= place.sequence:
+                    await _moved(feed, place)
+                else:
+                    place, entries = _from_ring(feed, channel, place)
+            except HubError:
+                await self._clock.sleep(RETRY_SECONDS)
+        return place, entries
+
     def try_go_live(self, feed: LiveFeed, channel: str, place: Place) -> list[LiveEntry] | None:
         """Return the rest where nothing has to be waited for, and follow the channel; None where catch_up is needed."""
         if feed.life != place.life or place.sequence is None:
@@ -165,6 +185,12 @@ class LiveRecovery:
             await within(self._clock, PATIENCE_SECONDS, work)
         except TimeoutError:
             raise HubError("SERVICE_UNAVAILABLE", "Redis does not answer", retry_after=1) from None
+
+
+async def _moved(feed: LiveFeed, place: Place) -> None:
+    """Return when the feed has something after `place`, or another life."""
+    sequence, life = place.sequence or 0, place.life
+    await feed.until(lambda: feed.last > sequence or feed.life != life)
 
 
 async def _pass_on(

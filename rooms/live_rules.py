@@ -11,6 +11,8 @@ from typing import Literal
 HOUR = 3600
 DAY = 24 * HOUR
 KIB = 1024
+# What the hub itself says may be all that an agent has written, 256 KiB of text: at worst six times as long as JSON.
+WHOLE_TEXT = 2048 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class LiveRules:
 LIVE: Mapping[str, LiveRules] = {
     rules.namespace: rules
     for rules in (
-        LiveRules("runs", "read:agents", None, 4_096, 1024 * KIB, HOUR, remembered=DAY, message_bytes=32 * KIB),
-        LiveRules("sessions", "read:agents", None, 512, 512 * KIB, HOUR, remembered=DAY, message_bytes=32 * KIB),
+        LiveRules("runs", "read:agents", None, 4_096, 1024 * KIB, HOUR, remembered=DAY, message_bytes=WHOLE_TEXT),
+        LiveRules("sessions", "read:agents", None, 1_024, 1024 * KIB, HOUR, remembered=DAY, message_bytes=WHOLE_TEXT),
         LiveRules("chat", "read:streams", "write:streams", 512, 1024 * KIB, DAY, names="name"),
         LiveRules("users", None, "write:streams", 128, 256 * KIB, DAY, names="subject", is_shared=True),
     )

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from core.errors import HubError
 from core.store.redis import Redis, Script
+from rooms.fence import Fence, Outrun, RoomLost
 from rooms.live_rules import CARRIER, LIVE, LiveRules, carrier_of, rules_of
 from rooms.live_wire import LiveEntry, decode_body, history_key, live_channel, room_key
 
@@ -43,12 +44,24 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """An event as it is published, and what must let it through."""
+
+    envelope: str
+    fence: Fence | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Letters:
     """Events for one room, in their order."""
 
     org_id: UUID
     channel: str
-    envelopes: Sequence[str]
+    letters: Sequence[Letter]
+
+
+# Where an event stands, or why it was not published.
+Outcome = Head | Outrun | RoomLost
 
 
 class LiveStore:
@@ -59,17 +72,24 @@ class LiveStore:
         self._scripts = {name: Script(Path(__file__).with_name(f"live_{name}.lua")) for name in _SCRIPTS}
         self._readers = asyncio.Semaphore(READERS)
 
-    async def publish(self, org_id: UUID, channel: str, envelope: str) -> Head:
-        """Publish an event; return its offset and the room's epoch. When this raises, whether it went out is unknown."""
-        return _head_of(await self._run("publish", *_publishing(Letters(org_id, channel, [envelope]))))
+    async def publish(self, org_id: UUID, channel: str, envelope: str, fence: Fence | None = None) -> Head:
+        """Publish an event; return its offset and the room's epoch.
 
-    async def publish_each(self, letters: Sequence[Letters]) -> list[Head | Exception]:
-        """Publish all of them by one pipeline; return the place of the first event of each, the others follow it.
+        Raises Outrun and RoomLost where the fence does not let it through. After a HubError, whether it went out is unknown.
+        """
+        letters = Letters(org_id, channel, [Letter(envelope, fence)])
+        (outcome,) = _outcomes_of(await self._run("publish", *_publishing(letters)))
+        if isinstance(outcome, Head):
+            return outcome
+        raise outcome
+
+    async def publish_each(self, letters: Sequence[Letters]) -> list[list[Outcome] | Exception]:
+        """Publish all of them by one pipeline; return what became of the events of each, in their order.
 
         Redis' error stands in place of an answer that there is not (`unavailable` tells it): whether those went out is unknown.
         """
         answers = await self._scripts["publish"].run_each(self._redis, [_publishing(some) for some in letters])
-        return [answer if isinstance(answer, Exception) else _head_of(answer) for answer in answers]
+        return [answer if isinstance(answer, Exception) else _outcomes_of(answer) for answer in answers]
 
     async def read(
         self,
@@ -132,12 +152,25 @@ def _publishing(letters: Letters) -> tuple[list[str], list[str | int]]:
     if carrier != channel:
         keys += [room_key(org_id, carrier), history_key(org_id, carrier)]
     bounds = (*_bounds(_known(channel)), *_bounds(CARRIER))
-    return keys, [live_channel(org_id, carrier), _new_ids(), channel, *bounds, *letters.envelopes]
+    args: list[str | int] = [live_channel(org_id, carrier), _new_ids(), channel, *bounds]
+    for letter in letters.letters:
+        args += (_fence_of(letter.fence), letter.envelope)
+    return keys, args
 
 
-def _head_of(answer: Any) -> Head:
-    offset, epoch = answer
-    return Head(epoch.decode(), offset)
+def _fence_of(fence: Fence | None) -> str:
+    return "" if fence is None else f"{fence.number} {fence.once:d} {fence.epoch or '*'} {fence.key}"
+
+
+def _outcomes_of(answer: Any) -> list[Outcome]:
+    epoch = answer[0].decode()
+    return [_outcome_of(epoch, offset) for offset in answer[1:]]
+
+
+def _outcome_of(epoch: str, offset: int) -> Outcome:
+    if offset > 0:
+        return Head(epoch, offset)
+    return RoomLost(epoch) if offset else Outrun()
 
 
 def _known(channel: str) -> LiveRules:

@@ -65,8 +65,10 @@ def parse_channel(name: str) -> Channel:
     return Channel(name, namespace, resource_id)
 
 
-def may_join(caller: Caller, channel: Channel) -> None:
+def may_join(caller: Caller, channel: Channel, *, has_beginning: bool = False) -> None:
     """Return when `caller` may join; the organisation is the caller's own, so it is not asked here.
+
+    Of a room that has a beginning (rooms/beginnings.py) it is asked there whether the caller may touch what it tells of.
 
     Raises HubError INSUFFICIENT_SCOPE without the read scope, and FORBIDDEN where the caller is restricted to other resources:
     such a caller may join the channels of its resources, never a channel that holds all of a kind, of an application's subject,
@@ -82,7 +84,8 @@ def may_join(caller: Caller, channel: Channel) -> None:
         return
     rules = channel.live
     _check_scope(caller, f"read:{channel.namespace}" if rules is None else rules.read_scope)
-    _check_resource(caller, channel, "join")
+    if not has_beginning:
+        _check_resource(caller, channel, "join")
 
 
 def may_publish(caller: Caller, channel: Channel) -> None:

@@ -22,7 +22,7 @@ class ErrorKind:
 
     `retry_after` is the seconds after which to try again, where a refusal says nothing else. `place` is where it
     stands: an answer is a request's error, a detail is of one field, a document is one that was taken and could not be read,
-    a frame is an answer of the stream only.
+    an execution is a run of an agent, or a step of one, that failed, a frame is an answer of the stream only.
     """
 
     code: str
@@ -30,7 +30,7 @@ class ErrorKind:
     message: str
     cure: str
     retry_after: int | None = None
-    place: Literal["answer", "detail", "document", "frame"] = "answer"
+    place: Literal["answer", "detail", "document", "execution", "frame"] = "answer"
 
     def as_object(self) -> dict[str, Any]:
         """Return the entry of the list of all errors."""
@@ -184,6 +184,28 @@ CATALOGUE: Mapping[str, ErrorKind] = {
             "The document has ended the process that read it",
             "Convert it to another format.",
             place="document",
+        ),
+        # What an execution or one of its steps has as its error, besides those of answers.
+        ErrorKind(
+            "LIMIT_EXCEEDED",
+            422,
+            "The execution has met a limit of its agent",
+            "Raise the limit in the agent's config, or ask for less.",
+            place="execution",
+        ),
+        ErrorKind(
+            "TOOL_FAILED",
+            502,
+            "A tool gave no result",
+            "See the message; the model was told it too.",
+            place="execution",
+        ),
+        ErrorKind(
+            "DELEGATE_ENDED",
+            424,
+            "The other agent's execution has failed, or was cancelled",
+            "See that execution.",
+            place="execution",
         ),
         # Answers to frames of the stream, besides those above.
         ErrorKind(

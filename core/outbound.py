@@ -299,7 +299,7 @@ class Call:
             async with session.request(
                 self.method,
                 target,
-                headers=_sent(self.headers),
+                headers=sent(self.headers),
                 data=self.body,
                 allow_redirects=False,
                 trace_request_ctx=trace,
@@ -352,8 +352,9 @@ def _address(host: str) -> Address | None:
         return None
 
 
-def _sent(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    sent = CIMultiDict({name: value for name, value in headers.items() if name.lower() not in _OWN_HEADERS})
-    sent["Accept-Encoding"] = "identity"
-    sent.setdefault("User-Agent", "aimatrix-hub")
-    return sent
+def sent(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """Return the headers that go out, where a caller wants these."""
+    kept = CIMultiDict({name: value for name, value in headers.items() if name.lower() not in _OWN_HEADERS})
+    kept["Accept-Encoding"] = "identity"
+    kept.setdefault("User-Agent", "aimatrix-hub")
+    return kept

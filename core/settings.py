@@ -13,6 +13,8 @@ from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, mode
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
+from core.model_providers import BUILT_IN, ModelProvider, read_providers
+
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -170,6 +172,11 @@ class Settings(BaseSettings):
     model_name: str | None = Field(
         None, min_length=1, max_length=200, description="Model of HUB_MODEL_URL that writes the answers."
     )
+    models: Annotated[tuple[ModelProvider, ...], NoDecode, BeforeValidator(read_providers)] = Field(
+        (),
+        repr=False,
+        description="JSON list of models for agents besides HUB_MODEL_NAME: {name, url, model, key}, the last two where needed.",
+    )
     jwt_issuer: str = Field("aimatrix.com", description="`iss` of the configured issuer's tokens.")
     jwt_audience: str = Field("api.aimatrix.com", description="`aud` that a token must have.")
     jwks_url: str | None = Field(
@@ -219,6 +226,8 @@ class Settings(BaseSettings):
     def _has_both_of_model(self) -> "Settings":
         if (self.model_url is None) != (self.model_name is None):
             raise ValueError("HUB_MODEL_URL and HUB_MODEL_NAME go together")
+        if self.model_name is not None and self.model_name in (BUILT_IN, *(each.name for each in self.models)):
+            raise ValueError(f"HUB_MODEL_NAME is taken, by {BUILT_IN} or by one of HUB_MODELS")
         return self
 
     @model_validator(mode="after")

@@ -71,3 +71,7 @@ class Jobs:
             if pending is not None:
                 return Enqueued(pending, is_new=False)
         raise RuntimeError(f"jobs of {kind} with one key come and go too quickly")
+
+    async def cancel(self, db: Statements, org_id: UUID | None, kind: str, key: str) -> None:
+        """End the job of this kind and `key` that is queued or running, if there is one; afterwards poke as for a new one."""
+        await db.execute(SQL["cancel"], org_id, kind, key, self._clock.now())

@@ -17,6 +17,14 @@ SELECT id FROM jobs
 WHERE owner = coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND kind = $2 AND key = $3 AND status IN ('queued', 'running')
 FOR KEY SHARE
 
+-- name: cancel
+-- One that waits ends here and now; one that runs ends where it runs.
+UPDATE jobs
+SET status = CASE WHEN status = 'queued' THEN 'cancelled' ELSE status END,
+    finished_at = CASE WHEN status = 'queued' THEN $4::timestamptz END,
+    cancel_requested_at = coalesce(cancel_requested_at, $4::timestamptz)
+WHERE owner = coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND kind = $2 AND key = $3 AND status IN ('queued', 'running')
+
 -- name: lock
 SELECT pg_try_advisory_lock($1, $2)
 

@@ -21,7 +21,7 @@ class Operation:
     `ctx.transaction()` for each step). `scope` None lets every caller in. `repeatable` says that doing it again changes
     nothing more: what PUT and DELETE do, and looks that ask others than PostgreSQL; `holds_secret` that its result is for its
     caller alone. `weight` is for how many requests a run counts in the organisation's limit. `touches` is the kind of what the
-    input's `id` names, where the operation's name does not begin with it.
+    input's `id` names, where the operation's name does not begin with it, and `gives` so that of its result.
 
     Two models only describe: `body` is what the input's field of this name holds, `shows` how the JSON texts of the result look.
     """
@@ -37,6 +37,7 @@ class Operation:
     summary: str = ""
     weight: int = 1
     touches: str | None = None
+    gives: str | None = None
     body: type[BaseModel] | None = None
     shows: type[BaseModel] | None = None
 
@@ -63,6 +64,7 @@ def operation(
     holds_secret: bool = False,
     weight: int = 1,
     touches: str | None = None,
+    gives: str | None = None,
     body: type[BaseModel] | None = None,
     shows: type[BaseModel] | None = None,
 ) -> Callable[[Any], Any]:
@@ -82,6 +84,7 @@ def operation(
             "holds_secret": holds_secret,
             "weight": weight,
             "touches": touches,
+            "gives": gives,
             "body": body,
             "shows": shows,
             "summary": (function.__doc__ or "").strip().partition("\n")[0],

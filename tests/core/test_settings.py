@@ -44,3 +44,44 @@ def test_address_that_a_driver_reads_is_taken(monkeypatch: pytest.MonkeyPatch, n
     """Sockets, several hosts, IPv6."""
     monkeypatch.setenv(name, url)
     assert url in (Settings.load().database_url, Settings.load().redis_url)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("[", "no JSON"),
+        ("7", "a list"),
+        ("[7]", r"\[0\] is no object"),
+        ('[{"url": "https://x/v1", "model": "m"}]', r"\[0\].name"),
+        ('[{"name": "a", "model": "m"}]', r"\[0\].url"),
+        ('[{"name": "a", "url": "ftp://x"}]', "no address"),
+        ('[{"name": "a", "url": "https://me:sesame@x"}]', "no login"),
+        ('[{"name": "a", "url": "https://x:99999"}]', "no address"),
+        ('[{"name": "a", "url": "https://x", "key": 7}]', r"\[0\].key"),
+        ('[{"name": "a", "url": "https://x", "secret": "sesame"}]', "not known"),
+        ('[{"name": "a", "url": "https://x"}, {"name": "a", "url": "https://y"}]', r"\[1\].name is taken"),
+        ('[{"name": "extractive", "url": "https://x"}]', "is taken"),
+        ('[{"name": "of-the-name", "url": "https://x"}]', "is taken"),
+        (f"[{','.join(['7'] * 33)}]", "at most 32"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_models_that_cannot_be_read_are_told_without_their_keys(monkeypatch: pytest.MonkeyPatch, told: str, said: str):
+    """Where they are wrong is told."""
+    monkeypatch.setenv("HUB_MODELS", told.replace('"model"', '"key": "sesame", "model"'))
+    monkeypatch.setenv("HUB_MODEL_NAME", "of-the-name")
+    monkeypatch.setenv("HUB_MODEL_URL", "https://x/v1")
+    with pytest.raises(SettingsError, match=said) as wrong:
+        Settings.load()
+    assert "HUB_MODEL" in str(wrong.value)
+    assert "sesame" not in str(wrong.value)
+
+
+def test_models_show_no_keys(monkeypatch: pytest.MonkeyPatch):
+    """Nor what stands in the query of an address. A model's name is the provider's own where that has no other."""
+    monkeypatch.setenv("HUB_MODELS", '[{"name": "small", "url": "http://x/v1?key=sesame", "key": "sesame"}]')
+    settings = Settings.load()
+    (provider,) = settings.models
+    assert (provider.name, provider.model, provider.key) == ("small", "small", "sesame")
+    assert "sesame" not in f"{settings!r} {provider}".replace("?key=sesame", "")
+    assert str(provider) == "small (small at http://x/v1)"

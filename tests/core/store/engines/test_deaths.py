@@ -6,7 +6,6 @@ import signal
 import subprocess
 
 from core.store.engines import start_engines
-from core.store.engines.processes import processes_in
 from core.store.engines.programs import find_programs
 from tests.core.store.engines.trial import Trial
 from tests.harness.waiting import eventually
@@ -90,9 +89,18 @@ async def test_leftover_server_is_stopped_first(trial: Trial):
     layout = trial.layout
     settings = ("-c", "listen_addresses=", "-c", f"unix_socket_directories={layout.run}")
     left = as_engines_account(trial, str(find_programs().postgres), "-D", str(layout.postgres), *settings)
-    await eventually(lambda: processes_in(layout.postgres, "postgres"), what="the server that is left")
+    # One that is told to stop while it starts ends with 1.
+    status = layout.postgres / "postmaster.pid"
+
+    def serves() -> bool:
+        lines = status.read_text().split() if status.exists() else []
+        return lines[:1] == [str(left.pid)] and lines[-1] == "ready"
+
+    await eventually(serves, what="the server that is left")
     await trial.app()
-    assert left.wait() == 0
+    # 1: its last checkpoint, with nothing to write, was done before its postmaster waited for it ("WAL was shut down unexpectedly",
+    # PostgreSQL 18). Nothing needs recovery either way.
+    assert left.wait() in (0, 1)
     assert await trial.stored() == (["kept"], "kept")
 
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from handlers.models.compatible import CompatibleModel
-from tests.handlers.models.provider import FakeProvider, serving
 from tests.harness.clock import ManualClock
+from tests.harness.fake_provider import FakeProvider, serving
 
 
 @pytest.fixture

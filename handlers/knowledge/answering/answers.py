@@ -1,6 +1,6 @@
 """What an extract says, as clients get it. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from handlers.knowledge.answering.extractive import UNKNOWN, Extract, Quote
 from handlers.knowledge.answering.models import Answer, Citation, ShownPlace
@@ -8,13 +8,17 @@ from handlers.knowledge.parsing.parsed import Place
 from handlers.knowledge.retrieval.search import Hit
 
 
-def quoted_answer(extract: Extract) -> Answer:
-    """Return the answer that quotes, with a citation for each hit that it quotes."""
+def quoted_answer(extract: Extract, given: Mapping[int, int] | None = None) -> Answer:
+    """Return the answer that quotes, with a citation for each hit that it quotes.
+
+    They count from 1, or have the numbers that are `given` for the ids of their chunks.
+    """
     if not extract.is_supported:
         return Answer(text=UNKNOWN, supported=False, generated=False, citations=[])
     numbers: dict[int, int] = {}
     for quote in extract.quotes:
-        numbers.setdefault(quote.hit.chunk_id, len(numbers) + 1)
+        id = quote.hit.chunk_id
+        numbers.setdefault(id, len(numbers) + 1 if given is None else given[id])
     citations = [_citation(number, id, extract.quotes) for id, number in numbers.items()]
     marks = "".join(f"[{number}]" for number in numbers.values())
     text = _joined(extract.quotes, numbers) if extract.said is None else f"{extract.said} {marks}"

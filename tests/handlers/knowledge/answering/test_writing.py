@@ -17,8 +17,8 @@ from handlers.knowledge.answering.writing import FAILED, LONGEST_ANSWER, MOST_SE
 from handlers.knowledge.retrieval.search import Found
 from handlers.models.compatible import CompatibleModel
 from tests.handlers.knowledge.retrieval.library import Library, chunk
-from tests.handlers.models.provider import FakeProvider, Fault, after_one_word, event, serving, status, still
 from tests.harness.clock import ManualClock
+from tests.harness.fake_provider import FakeProvider, Fault, after_one_word, event, serving, status, still
 from tests.harness.waiting import eventually
 
 ASKED = "How do I install the SDK?"
@@ -144,8 +144,8 @@ async def test_documents_are_data(provider: FakeProvider, writer: Writer, found:
 @pytest.mark.parametrize(
     "faults",
     [
-        pytest.param([status(429, **{"Retry-After": "0.01"})] * 2, id="429"),
-        pytest.param([status(500, **{"Retry-After": "0.01"})] * 2, id="500"),
+        pytest.param([status(429, **{"Retry-After": "0"})] * 2, id="429"),
+        pytest.param([status(500, **{"Retry-After": "0"})] * 2, id="500"),
         pytest.param([after_one_word(event({"error": {"message": "x"}}))], id="500 in mid-stream"),
         pytest.param([after_one_word(b"data: {\n\n")], id="bad JSON"),
         pytest.param([after_one_word(None)], id="cut"),

@@ -1,0 +1,1 @@
+"""What is done to texts without a model: by rules, so that one text always gives one result."""

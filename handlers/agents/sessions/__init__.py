@@ -1,0 +1,1 @@
+"""Sessions: durable conversations with agents."""

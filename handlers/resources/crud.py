@@ -97,6 +97,10 @@ class Resource(ABC, Generic[BodyType]):
         _ = id, before, after
         return None
 
+    def allow(self, ctx: Context, before: Mapping[str, Any] | None, body: BodyType) -> None:
+        """Raise HubError where the caller may not make of `before` (as GET answers it; None: nothing) what `body` says."""
+        _ = ctx, before, body
+
     async def list(self, ctx: Context, wanted: ListInput) -> Page:
         """List resources, newest first, or best match first, or as `sort` says."""
         if not wanted.q and wanted.as_of is None:
@@ -124,6 +128,7 @@ class Resource(ABC, Generic[BodyType]):
         """Create a resource."""
         if ctx.caller.resource_ids is not None:
             raise HubError("FORBIDDEN", "This credential is for existing resources only")
+        self.allow(ctx, None, new)
         id = new_id()
         document, row, fields = self._write(id, 1, new, rfc3339(ctx.now), ctx)
         await self._store.insert(ctx, row, self._emit(ctx, "created", document), self.beside(id, None, fields))
@@ -155,6 +160,7 @@ class Resource(ABC, Generic[BodyType]):
         if keep:
             fields = merge_patch({name: value for name, value in before.items() if name not in OWN_FIELDS}, fields)
         body = self._validated(fields)
+        self.allow(ctx, before, body)
         document, row, after = self._write(id, held["version"] + 1, body, before["created_at"], ctx)
         await self._store.change(ctx, row, self._emit(ctx, "updated", document), self.beside(id, before, after))
         return document

@@ -13,11 +13,11 @@ from core.operations.operation import Registry
 from core.operations.results import Document, Page
 from core.operations.runner import Runner
 from core.store.database import connect_as
+from handlers.agents.executions.happenings import EXECUTIONS
 from handlers.agents.operations import Agents
 from handlers.audit.operations import Audit
 from handlers.events.notices import NOTICES
 from handlers.events.operations import Events
-from handlers.events.planned import PLANNED
 from handlers.events.types import EventTypes
 from handlers.knowledge.life.operations import KnowledgeLife
 from handlers.knowledge.moving.operations import KnowledgeMoves
@@ -26,7 +26,7 @@ from handlers.twins.operations import Twins
 from tests.harness.clock import ManualClock
 
 _RESOURCES = (Agents(), Knowledge(), Twins())
-_TYPES = EventTypes([*PLANNED, *NOTICES, *(each for kind in _RESOURCES for each in kind.event_types())])
+_TYPES = EventTypes([*EXECUTIONS, *NOTICES, *(each for kind in _RESOURCES for each in kind.event_types())])
 _KINDS = (*_RESOURCES, Events(), _TYPES, Audit(), KnowledgeLife(), KnowledgeMoves())
 OPERATIONS = Registry.of(each for kind in _KINDS for each in kind.operations())
 

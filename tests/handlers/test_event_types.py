@@ -10,6 +10,7 @@ import jsonschema
 import orjson
 
 from core.operations.results import Page
+from handlers.agents.executions.happenings import EXECUTIONS
 from handlers.events.notices import NOTICES
 from handlers.knowledge.documents.progress import EVENT_TYPES as PROGRESS
 from tests.handlers.house import House, refused
@@ -55,8 +56,8 @@ async def test_events_are_of_their_types(house: House):
         await relay.settled()
         told = await ledger(house)
     emitted = {name for name, type in types.items() if type["status"] == "emitted"}
-    # Those of deliveries and of ingestion are checked where these are.
-    elsewhere = {each.name for each in (*NOTICES, *PROGRESS)}
+    # Those of deliveries, of ingestion and of executions are checked where these are.
+    elsewhere = {each.name for each in (*NOTICES, *PROGRESS, *EXECUTIONS)}
     assert {each["type"] for each in told} == emitted - elsewhere
     for event in told:
         check(types[event["type"]], event)
@@ -79,7 +80,7 @@ def of_the_code() -> Iterator[tuple[str, str]]:
             }
             for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
                 match called_by(call):
-                    case None | ast.Attribute(attr="type") | ast.Name(id="type"):
+                    case None | ast.Attribute(attr="type") | ast.Name(id="type" | "db"):
                         continue
                     case ast.Constant(value=name):
                         yield file, str(name)
@@ -106,4 +107,5 @@ async def test_every_type_that_the_code_emits_is_in_the_catalogue(house: House):
     found = set(of_the_code())
     assert {(file, name) for file, name in found if name not in known} == set()
     of_resources = {name for name in known if name.endswith((".created", ".updated", ".deleted"))}
-    assert {name for _, name in found} == known - of_resources
+    of_executions = {each.name for each in EXECUTIONS}
+    assert {name for _, name in found} == known - of_resources - of_executions

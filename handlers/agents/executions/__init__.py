@@ -1,0 +1,1 @@
+"""Executions of agents: fenced runs that survive the process that was writing."""

@@ -3,6 +3,7 @@
 `headers` is the answer's own dict, which the door has begun.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
@@ -17,6 +18,9 @@ from rest.links import link_header, links_of
 
 # A millisecond's worth of hashing.
 LONGEST_TAGGED = 1024 * 1024
+
+# How an execution that has ended begins, before anything of its caller's stands in it.
+_ENDED = re.compile(r'\A\{(?:"[a-z_]+":(?:null|"[0-9a-f-]{36}"),)+"status":"(?:completed|failed|cancelled)"')
 
 Render = Callable[[Asked, Outcome, dict[str, str]], Answer]
 
@@ -46,9 +50,41 @@ def created(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     return _written(asked, document, outcome, headers, 201)
 
 
+def created_below(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a new Document of another resource with 201; it is below the path that made it."""
+    document = _document(outcome)
+    path = asked.path.removeprefix(asked.prefix)  # which an unversioned request does not have
+    headers["Location"] = f"{asked.prefix}{path}/{document.id}"
+    return _written(asked, document, outcome, headers, 201)
+
+
 def changed(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
     """Answer a changed Document with 200."""
     return _written(asked, _document(outcome), outcome, headers, 200)
+
+
+def executed(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer an execution: with 200 where it has ended, else with 202 and where it is looked at; a Streamed part by part."""
+    if isinstance(outcome.result, Streamed):
+        _tell_of_write(outcome, headers)
+        return _streamed(outcome.result, headers)
+    document = _document(outcome)
+    headers["Cache-Control"] = "no-store"
+    headers["Content-Type"] = asked.form.media_type
+    _tell_of_write(outcome, headers)
+    body = asked.form.document(document, asked)
+    if _ENDED.search(document.body) is not None:
+        return Answer(200, headers, body)
+    # Only version 2 has executions.
+    headers["Location"] = f"/v2/{document.kind}/{document.id}"
+    return Answer(202, headers, body)
+
+
+def of_this_moment_or_streamed(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Document as `of_this_moment`, a Streamed part by part."""
+    if isinstance(outcome.result, Streamed):
+        return _streamed(outcome.result, headers)
+    return of_this_moment(asked, outcome, headers)
 
 
 def created_with_secret(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
@@ -82,9 +118,7 @@ def shown_or_streamed(asked: Asked, outcome: Outcome, headers: dict[str, str]) -
     """Answer a Shown as `shown`, a Streamed part by part (rest/sse.py)."""
     if not isinstance(outcome.result, Streamed):
         return shown(asked, outcome, headers)
-    headers["Cache-Control"] = "no-store"
-    headers["Content-Type"] = "text/event-stream"
-    return Answer(200, headers, stream=outcome.result)
+    return _streamed(outcome.result, headers)
 
 
 def done(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
@@ -141,6 +175,12 @@ def page(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
         return Answer(304, headers)
     headers["Content-Type"] = asked.form.media_type
     return Answer(200, headers, body)
+
+
+def _streamed(streamed: Streamed, headers: dict[str, str]) -> Answer:
+    headers["Cache-Control"] = "no-store"
+    headers["Content-Type"] = "text/event-stream"
+    return Answer(200, headers, stream=streamed)
 
 
 def _variant(asked: Asked) -> str:

@@ -15,6 +15,7 @@ from multidict import MultiMapping
 from core.content.fields import list_header
 from core.errors import HubError
 from core.operations.results import Document, Page, Streamed
+from core.operations.run import Outcome
 from core.quota import Quota
 
 Body = Mapping[str, Any]
@@ -80,7 +81,8 @@ class Asked:
     """One request to a route. `path` and `params` are of the resource, `prefix` is the version's; headers ignore case.
 
     `query` and `body` are as operations know them; `given` is the query as the client wrote it, where that is another. `completed`
-    finds what the answer has beside the operation's result; it returns the limit where it has asked again.
+    finds what the answer has beside the operation's result; it returns the limit where it has asked again. `goes_on` waits for
+    what the operation has begun, and gives what is answered instead.
     """
 
     method: str
@@ -94,6 +96,7 @@ class Asked:
     body: Body = field(default_factory=dict[str, Any])
     given: Query | None = None
     completed: Callable[[Any], Awaitable[Quota | None]] | None = None
+    goes_on: Callable[[Outcome], Awaitable[Outcome]] | None = None
 
     def list_header(self, name: str) -> str | None:
         """Return a header's value, None where it is not there; several of one name are one list (RFC 9110, section 5.3)."""

@@ -35,6 +35,7 @@ from rest.negotiation import spoken_of
 from rest.requests import RequestIds, body_of, query_of
 from rest.routes import Bound, Version
 from rest.sse import ServerSentEvents
+from rest.waiting import Waiting
 
 # Under this a request keeps what the limit says to it.
 ADMISSION: web.RequestKey[Admission] = web.RequestKey("admission", asyncio.Future)
@@ -154,6 +155,16 @@ class Resource(Endpoint):
             # A large body is held until it is written.
             with _NOTHING if bound.route.reads is None else bound.route.reads.room(request):
                 asked = await self._asked(bound, request, request_id, admission, caller)
+                if bound.route.goes_on is not None:
+                    asked.goes_on = Waiting(
+                        self._parts.runner,
+                        self._parts.registry,
+                        caller,
+                        request.headers,
+                        request_id,
+                        admission,
+                        bound.route.goes_on,
+                    )
                 answer = await bound.carry_out(self._parts.runner, caller, asked, headers, admission)
         except HubError:
             # Over the limit is over it, whatever else is wrong; and else the refusal tells the limit too.

@@ -15,6 +15,7 @@ from rest.asked import ErrorForm
 from rest.forms import JSON, PLAIN, PROBLEM, PROBLEMS
 from rest.jsonapi.errors import JSONAPI, JsonApiErrors
 
+EVENTS = "text/event-stream"
 _ERRORS = JsonApiErrors()
 # JSON:API's own two parameters: `ext` asks for extensions, which an endpoint has or has not; profiles that are not known are
 # ignored.
@@ -75,6 +76,12 @@ def _spoken(accept: str, content_type: str, extension: str | None) -> Spoken:
         refused = "NOT_ACCEPTABLE"
     is_extended = sent is not None and bool(sent.extensions)
     return Spoken(is_jsonapi, sends, _ERRORS if is_jsonapi or refused else problems, refused, is_extended)
+
+
+def accepts_events(headers: MultiMapping[str]) -> bool:
+    """Tell whether a client names server-sent events as what it takes."""
+    accept = headers.getall("Accept", None)
+    return accept is not None and _names([*_media_of(", ".join(accept))], EVENTS)
 
 
 def _is_preferred(accepted: list[_Media], weight: float) -> bool:

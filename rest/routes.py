@@ -23,6 +23,7 @@ from rest.asked import Answer, Asked
 from rest.filters import list_input_of
 from rest.limits import tell_limit
 from rest.patience import patience_of
+from rest.waiting import GoesOn
 
 # How a request becomes an operation's input: one flat mapping. The body is empty where the route takes none.
 Shape = Callable[[Asked], Mapping[str, Any]]
@@ -53,7 +54,7 @@ class Reads(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path, below the version's prefix."""
+    """One method of one path, below the version's prefix. `goes_on`: its result is an execution (rest/waiting.py)."""
 
     method: str
     path: str
@@ -63,6 +64,7 @@ class Route:
     query: frozenset[str] = frozenset()
     takes_body: bool = False
     reads: Reads | None = None
+    goes_on: GoesOn | None = None
 
     @property
     def takes_key(self) -> bool:
@@ -104,7 +106,7 @@ class Bound:
     @property
     def kind(self) -> str:
         """What it is about, as a plural: agents."""
-        return self.operation.name.partition(".")[0]
+        return self.operation.gives or self.operation.name.partition(".")[0]
 
     def admit(self, runner: Runs, caller: Caller, headers: Mapping[str, str]) -> Admission:
         """Count a request in the caller's limit, before it is looked at any closer; `carry_out` waits for what this returns."""
@@ -133,6 +135,8 @@ class Bound:
             admission=admission or self.admit(runner, caller, asked.headers),
             deadline_seconds=patience_of(asked.headers.get("X-Request-Timeout")),
         )
+        if asked.goes_on is not None:
+            outcome = await asked.goes_on(outcome)
         quota = outcome.quota
         if asked.completed is not None:
             quota = await asked.completed(outcome.result) or quota

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from rest.executions import EXECUTE, EXECUTE_INPUT
 from rest.knowledge import QUERY
 from rest.routes import Version, routes_of
 
@@ -11,7 +12,14 @@ GUIDE = "/docs/migration-v1-v2.md"
 
 V1 = Version(
     "v1",
-    routes=(*routes_of("agents"), *routes_of("knowledge"), *QUERY, *routes_of("twins")),
+    routes=(
+        *EXECUTE_INPUT,
+        *routes_of("agents"),
+        *EXECUTE,
+        *routes_of("knowledge"),
+        *QUERY,
+        *routes_of("twins"),
+    ),
     status="deprecated",
     support_level="security_fixes_only",
     features=("agents", "knowledge", "twins"),

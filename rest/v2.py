@@ -2,12 +2,14 @@
 
 from rest.connections import CONNECTIONS
 from rest.documents import DOCUMENTS
+from rest.executions import EXECUTE, EXECUTIONS
 from rest.jobs import JOBS
 from rest.keys import KEYS
 from rest.knowledge import EVALUATE, QUERY, QUERY_ALL
 from rest.knowledge_life import KNOWLEDGE_LIFE
 from rest.reading import READING
 from rest.routes import Version, routes_of
+from rest.sessions import SESSIONS
 from rest.subscriptions import SUBSCRIPTIONS
 from rest.webhooks import WEBHOOKS
 
@@ -15,6 +17,9 @@ V2 = Version(
     "v2",
     routes=(
         *routes_of("agents"),
+        *SESSIONS,
+        *EXECUTE,
+        *EXECUTIONS,
         *routes_of("knowledge"),
         *QUERY,
         *QUERY_ALL,

@@ -30,6 +30,8 @@ _DESCRIPTION = (
 )
 _TAGS: Mapping[str, str] = {
     "agents": "Agents: what answers",
+    "executions": "Runs of agents",
+    "sessions": "Conversations with agents",
     "knowledge": "Knowledge bases: what agents answer from",
     "documents": "Documents of knowledge bases",
     "knowledge_queries": "What knowledge bases were asked",

@@ -43,7 +43,7 @@ _CODE = {
         "status": {"type": "integer"},
         "meaning": _TEXT,
         "cure": {"type": "string", "description": "What to do about it"},
-        "place": {"type": "string", "enum": ["answer", "detail", "document", "frame"]},
+        "place": {"type": "string", "enum": ["answer", "detail", "document", "execution", "frame"]},
     },
 }
 _CODES = {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": _CODE}}}

@@ -63,6 +63,12 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "documents.refresh": ("RESOURCE_CONFLICT",),
     **{f"knowledge.{verb}": () for verb in ("query", "query_all", "statistics", "evaluate")},
     **{f"knowledge_queries.{verb}": () for verb in ("list", "judge")},
+    **{f"sessions.{verb}": () for verb in ("list", "create", "get", "delete", "messages")},
+    "sessions.update": (),
+    **{f"sessions.{verb}": ("RESOURCE_CONFLICT",) for verb in ("send", "retry", "cancel")},
+    **{f"agents.{verb}": ("RESOURCE_NOT_FOUND",) for verb in ("execute", "execute_input")},
+    **{f"executions.{verb}": () for verb in ("list", "of_agent", "get", "steps", "cancel")},
+    "executions.answer": ("RESOURCE_CONFLICT",),
     **{f"webhook_deliveries.{verb}": () for verb in ("list", "resend")},
 }
 _FOR_ANYBODY = ["BAD_REQUEST", "UNKNOWN_PARAMETER", "VALIDATION_ERROR", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]

@@ -33,6 +33,13 @@ BY_RENDER: Mapping[answers.Render, Success] = {
     answers.resource: Success(200, "It", (*_READ, "Last-Modified")),
     answers.of_this_moment: Success(200, "How it is at this moment", ("ETag", "Cache-Control"), is_kept=False),
     answers.created: Success(201, "What was made", ("Location", *_WRITTEN, *_PACKED)),
+    answers.created_below: Success(201, "What was made", ("Location", *_WRITTEN, *_PACKED)),
+    answers.executed: Success(
+        200, "What has ended", ("Cache-Control", "X-Event-Id", "Idempotent-Replayed"), also=202, streams=True
+    ),
+    answers.of_this_moment_or_streamed: Success(
+        200, "How it is at this moment", ("ETag", "Cache-Control"), is_kept=False, streams=True
+    ),
     answers.changed: Success(200, "How it is now", (*_WRITTEN, *_PACKED)),
     answers.created_with_secret: Success(
         201, "What was made, with its secret", ("Location", *_WRITTEN, "Cache-Control")

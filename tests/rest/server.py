@@ -4,7 +4,7 @@ import asyncio
 import io
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -16,12 +16,13 @@ import orjson
 from aiohttp import web
 
 from core.auth.authenticator import Authenticator
+from core.auth.caller import Caller
 from core.auth.limiter import Limiter
 from core.auth.signing import SigningKeys, TokenIssuer
 from core.auth.tickets import Tickets
 from core.auth.tokens import TokenVerifier
 from core.clock import SystemClock
-from core.errors import CATALOGUE
+from core.errors import CATALOGUE, HubError
 from core.events.log import LogReader
 from core.jobs.jobs import Jobs
 from core.operations.audit import AuditTrail
@@ -33,12 +34,13 @@ from core.settings import Network, Settings
 from core.store.database import Database
 from core.store.migrate import installation_secret
 from core.store.redis import Redis, connect_redis
+from handlers.agents.executions.following import Executing
+from handlers.agents.executions.happenings import EXECUTIONS
 from handlers.agents.operations import Agents
 from handlers.audit.operations import Audit
 from handlers.connections.operations import Connections, Found
 from handlers.events.notices import NOTICES
 from handlers.events.operations import Events
-from handlers.events.planned import PLANNED
 from handlers.events.types import EventTypes
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
@@ -55,13 +57,17 @@ from handlers.knowledge.operations import Knowledge
 from handlers.knowledge.retrieval.index import Index
 from handlers.knowledge.retrieval.retriever import Retriever
 from handlers.lists.held import Choice, Picked
+from handlers.models.providers import Models
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
 from handlers.twins.operations import Twins
+from hub.agents import AgentOperations
 from hub.webhooks import WebhookParts
 from rest.door import RestDoor
 from rest.routes import Version
+from rooms.live import Published
+from rooms.live_following import Following
 from tests.harness.clock import ManualClock
 from tests.harness.limiters import PATIENT_SECONDS
 from tests.harness.outside import LOOPBACK, Hosts
@@ -197,7 +203,7 @@ def reading_operations() -> dict[str, Operation]:
 def event_types() -> EventTypes:
     """Return the types of events, as the hub has them; it makes them once, and so do its tests."""
     kinds = (Agents(), Knowledge(), Twins())
-    return EventTypes([*PLANNED, *NOTICES, *(each for kind in kinds for each in kind.event_types())])
+    return EventTypes([*EXECUTIONS, *NOTICES, *(each for kind in kinds for each in kind.event_types())])
 
 
 def credential_operations(
@@ -216,8 +222,31 @@ def credential_operations(
     webhooks = WebhookParts(Settings.load(), database_url, secret, clock, lambda: None, hosts)
     fetcher = Fetcher(Outbound(LOOPBACK, clock, hosts))
     queue = Queue(Jobs(clock, lambda: None))
-    kinds = (*kinds, Documents(database, queue, Index(), fetcher, clock, MOST_DOCUMENT_BYTES))
+    agents = AgentOperations(
+        Jobs(clock, lambda: None),
+        NoRooms(),
+        Models(Settings.load(), clock),
+        Executing(database, NoOpenings(), clock),
+        clock,
+        lambda: None,
+    )
+    kinds = (*kinds, Documents(database, queue, Index(), fetcher, clock, MOST_DOCUMENT_BYTES), agents)
     return [*(item for kind in kinds for item in kind.operations()), *subscriptions, *webhooks.operations()]
+
+
+class NoRooms:
+    """Nobody is told of anything: the REST door alone has no live rooms."""
+
+    async def publish(self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str) -> Published:
+        raise HubError("SERVICE_UNAVAILABLE")
+
+
+class NoOpenings:
+    """Nothing is heard, only looked for: the REST door alone has no live rooms."""
+
+    def following(self, caller: Caller, channel: str) -> AbstractAsyncContextManager[tuple[str | None, Following]]:
+        _ = caller, channel
+        raise HubError("SERVICE_UNAVAILABLE")
 
 
 class NoLog:

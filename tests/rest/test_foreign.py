@@ -16,6 +16,7 @@ JSONAPI = {"Accept": "application/vnd.api+json"}
 OTHER_BODIES = {
     **{f"{kind}.replace": {"name": "Theirs"} for kind in ("agents", "knowledge", "twins")},
     "knowledge.query": {"question": "What is ours?"},
+    "agents.execute": {"query": "What is ours?"},
     "knowledge.evaluate": {"questions": [{"question": "What is ours?", "relevant": ["a.md"]}]},
 }
 

@@ -48,6 +48,16 @@ BODIES: Mapping[str, tuple[Any, Any]] = {
     "documents.manifest": ({"documents": []}, {"documents": [], "delete_missing": True}),
     "documents.update": ({"metadata": {"a": 1}}, {"metadata": {"a": 2}}),
     "documents.refresh": (None, None),
+    "sessions.create": ({"title": "A"}, {"title": "B"}),
+    "sessions.update": ({"title": "C"}, {"title": "D"}),
+    "sessions.send": ({"text": "A"}, {"text": "B"}),
+    **{f"sessions.{verb}": (None, None) for verb in ("retry", "cancel")},
+    "agents.execute": ({"query": "A"}, {"query": "B"}),
+    "executions.cancel": (None, None),
+    "executions.answer": (
+        {"results": [{"call_id": "call_1", "output": "A"}]},
+        {"results": [{"call_id": "call_1", "output": "B"}]},
+    ),
     "knowledge_queries.judge": ({"helpful": True}, {"helpful": False}),
     "events.append": (
         {"type": "custom.a", "subject": "a", "data": {}},
@@ -70,18 +80,32 @@ A_QUERY = """
 INSERT INTO knowledge_queries (org_id, id, knowledge_id, time, mode, results, found, took_ms, caller)
 SELECT org_id, gen_random_uuid(), id, now(), 'search', 0, '{}', 1, 'user:ada' FROM knowledge RETURNING id
 """
-# What only looks is asked by POST too: there a key means nothing.
+A_CALL = """
+WITH waiting AS (
+    UPDATE executions SET status = 'requires_action',
+        action = '{"calls":[{"call_id":"call_1","name":"order","arguments":{},"needs":"result"}]}'
+    RETURNING org_id, id
+)
+INSERT INTO execution_steps (org_id, execution_id, ordinal, kind, name, status, attempt, call_id, started_at)
+SELECT org_id, id, 1, 'tool', 'order', 'waiting', 1, 'call_1', now() FROM waiting RETURNING execution_id
+"""
+# Nothing is executed here.
+LATER = {"Prefer": "respond-async"}
+# What only looks is asked by POST too: there a key means nothing. Version 1's own form of execute has its agent in the body.
 ROUTES = [
     (version, route)
     for version in VERSIONS
     for route in version.routes
-    if route.method in ("POST", "PATCH") and operations()[route.operation].takes_key
+    if route.method in ("POST", "PATCH")
+    and operations()[route.operation].takes_key
+    and route.operation != "agents.execute_input"
 ]
 # What is so already, or is not there.
 SAYS_THE_SAME = {
     *(f"subscriptions.{verb}" for verb in ("pause", "resume", "pull", "ack", "nack", "extend")),
     *(f"dead_letters.{verb}" for verb in ("redrive", "purge")),
     *(f"replays.{verb}" for verb in ("pause", "resume", "cancel")),
+    "executions.cancel",
     "jobs.cancel",
     "documents.manifest",
     *(f"webhooks.{verb}" for verb in ("pause", "enable")),
@@ -104,6 +128,8 @@ async def _path(rest: RestServer, key: str, template: str, database_url: str) ->
         return template
     if "/jobs/" in template:
         return template.replace("{id}", str(await _asked(database_url, A_JOB)))
+    if "/executions/" in template:
+        return template.replace("{id}", await _execution(rest, key, database_url))
     collection, _, _ = template.partition("/{id}")
     body = {"/v2/keys": NEW_KEY, "/v2/webhooks": NEW_WEBHOOK}.get(collection, {"name": "A"})
     made = await rest.call("POST", collection, key, body=body)
@@ -119,8 +145,31 @@ async def _path(rest: RestServer, key: str, template: str, database_url: str) ->
         of_base = path.partition("/{document}")[0]
         made = await rest.call("POST", of_base, key, body={"url": "http://localhost:1/"})
         path = path.replace("{document}", made.json()["data"][0]["id"])
+    if "{session}" in path:
+        path = await _in_session(rest, key, path, database_url)
     if "{delivery}" in path:
         path = path.replace("{delivery}", str(await _asked(database_url, A_DELIVERY)))
+    return path
+
+
+async def _execution(rest: RestServer, key: str, database_url: str) -> str:
+    """Return the id of an execution that waits for its caller."""
+    agent = (await rest.call("POST", "/v2/agents", key, body={"name": "A"})).headers["Location"]
+    made = await rest.call("POST", f"{agent}/execute", key, body={"query": "A"}, headers=LATER)
+    await _asked(database_url, A_CALL)
+    return made.json()["id"]
+
+
+async def _in_session(rest: RestServer, key: str, path: str, database_url: str) -> str:
+    """Return the path in a session; where an answer is to be ended one is begun, where a message is needed there is one."""
+    of_agent, _, rest_of_path = path.partition("/{session}")
+    session = (await rest.call("POST", of_agent, key, body={})).json()["id"]
+    path = f"{of_agent}/{session}{rest_of_path}"
+    if "{message}" in path or path.endswith("/cancel"):
+        await rest.call("POST", f"{of_agent}/{session}/messages", key, body={"text": "Hello"}, headers=LATER)
+    if "{message}" in path:
+        await _asked(database_url, "UPDATE sessions SET active_id = NULL RETURNING id")
+        path = path.replace("{message}", str(await _asked(database_url, "SELECT id FROM messages")))
     return path
 
 
@@ -153,7 +202,7 @@ async def test_repeat_has_the_first_answer(
     if "{replay}" in route.path:
         await _lengthen(database_url)
     path = await _path(rest, key, f"{version.prefix}{route.path}", database_url)
-    under = {"Idempotency-Key": "order-66"}
+    under = {"Idempotency-Key": "order-66", **LATER}
     first = await rest.call(route.method, path, key, body=body, headers=under)
     assert first.status in (200, 201, 202), first
     assert "Idempotent-Replayed" not in first.headers
@@ -164,7 +213,7 @@ async def test_repeat_has_the_first_answer(
         refused = await rest.call(route.method, path, key, body=other, headers=under)
         refused.error(422, "IDEMPOTENCY_KEY_REUSED")
     await clock.advance(2)  # tokens of one second are the same
-    anew = await rest.call(route.method, path, key, body=body, headers={"Idempotency-Key": "order-67"})
+    anew = await rest.call(route.method, path, key, body=body, headers={"Idempotency-Key": "order-67", **LATER})
     assert "Idempotent-Replayed" not in anew.headers
     assert (anew.body != first.body) == (route.operation not in SAYS_THE_SAME)
 

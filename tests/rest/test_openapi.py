@@ -130,7 +130,7 @@ def test_what_is_said_more_than_once_is_a_component(both: dict[str, dict[str, An
     assert len(parameters) == len(set(parameters))
     for each in document["paths"]["/v2/agents"]["get"]["parameters"]:
         assert "$ref" in each
-    assert len(orjson.dumps(document)) < 660_000
+    assert len(orjson.dumps(document)) < 780_000
 
 
 async def test_document_that_is_made_holds_nobody(rest: RestServer) -> None:
@@ -188,6 +188,8 @@ INSERT INTO knowledge_queries (org_id, id, knowledge_id, time, question, mode, r
 SELECT org_id, gen_random_uuid(), id, now(), 'Why?', 'search', 1, ARRAY[id], 1.5, 1.5, 'user:ada', true, id, now()
 FROM knowledge WHERE id = $1 RETURNING id
 """
+# What only a run that waits, or writes, can be asked: tests/hub/test_executions.py and the tests of sessions do.
+OF_A_MOMENT = {"/v2/executions/{id}/answers", "/v2/agents/{id}/sessions/{session}/cancel"}
 KNOWN = {f"/{version.name}" for version in VERSIONS}
 
 
@@ -210,6 +212,9 @@ class Examples:
         sent = taken[media]["examples"]["example"]["value"] if taken else None
         if sent is not None and "id" in sent.get("data", ()):
             sent = {"data": {**sent["data"], "id": self.ids[kind]}}
+        if sent is not None and path == "/v1/agents/execute":
+            held: Any = sent["data"]["attributes"] if "data" in sent else sent
+            held["agent_id"] = self.ids["agents"]
         headers = {"Accept": media, "Content-Type": media} | {
             name.replace("-", "_"): value
             for name, value in self._headers_of(operation)
@@ -231,6 +236,8 @@ class Examples:
         if "examples" in written:
             _is_like(written["examples"]["example"]["value"], answer.body, (path, method))
         made = answer.body.get("data", {}) if "vnd.api" in media else answer.body
+        if path.endswith("/execute"):
+            self.ids["executions"] = made["id"]
         if status == "201" and "id" in made and "{" not in path:
             self.ids[path.split("/")[2]] = made["id"]
         elif method == "get" and path.count("/") == 2 and "links" in answer.body and answer.body["data"]:
@@ -248,6 +255,8 @@ class Examples:
             here = here.replace(
                 "{document}", await self._read_document(here.partition("/documents")[0], url="https://x.example/")
             )
+        if "{session}" in here:
+            here = await self._session(here)
         if "{query}" in here:
             here = here.replace("{query}", await self._query())
         if "{letter}" in here:
@@ -255,6 +264,17 @@ class Examples:
         if "{delivery}" in here:
             here = here.replace("{delivery}", await self._delivery(here.partition("/deliveries/")[0]))
         return here
+
+    async def _session(self, path: str) -> str:
+        """Return a path in a session of an agent, in which a message was answered."""
+        sessions, _, rest = path.partition("/{session}")
+        session = (
+            await self._rest.call("POST", sessions, {"title": "Installation", "metadata": {"ticket": "4711"}})
+        ).body["id"]
+        messages = f"{sessions}/{session}/messages"
+        said = await self._rest.call("POST", messages, {"text": "How do I install the SDK?"})
+        assert said.status == 200, said
+        return f"{sessions}/{session}{rest}".replace("{message}", said.body["message_id"])
 
     async def _query(self) -> str:
         """Have a query be in the log of a base; returns its id."""
@@ -311,9 +331,10 @@ class Examples:
 
 def _is_like(example: Any, answer: Any, where: Any) -> None:
     """The same names, and the same kinds of values; what is stored stands in both as it was sent."""
-    # A job that has said nothing, a document that is not found, a receiver that did not answer.
-    may_lack = where[-1] == "progress" or where[-2] in ("ranks", "attempts")
-    if may_lack and answer is None:
+    # A job that has said nothing, a session in which nothing was said, a document that is not found, a receiver that did not
+    # answer; and a message has no context.
+    may_lack = where[-1] in ("progress", "head_id") or where[-2] in ("ranks", "attempts")
+    if (may_lack and answer is None) or (where[-1] == "context" and answer == {}):
         return
     if isinstance(example, dict):
         assert answer.keys() >= example.keys(), where
@@ -351,5 +372,5 @@ async def test_every_example_is_answered_as_it_says(
             for method in order:
                 # And what is inside goes before it.
                 for path in reversed(within) if method == "delete" else within:
-                    if method in document["paths"][path]:
+                    if method in document["paths"][path] and path not in OF_A_MOMENT:
                         await examples.run(path, method)

@@ -36,8 +36,12 @@ def errors(answer: Answer, status: int) -> list[tuple[str, Mapping[str, str] | N
 
 
 async def ask(rest: RestServer, method: str, path: str, key: str | None, data: Any = None, **headers: str) -> Answer:
-    """Send a document with this primary data, and accept nothing but documents."""
-    named = {"Accept": MEDIA, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    """Send a document with this primary data, and accept nothing but documents. What is executed is not waited for."""
+    named = {
+        "Accept": MEDIA,
+        "Prefer": "respond-async",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
     if data is not None:
         named.setdefault("Content-Type", MEDIA)
     return await rest.call(method, path, key, body=None if data is None else {"data": data}, headers=named)

@@ -45,6 +45,20 @@ class Work:
     running: Mapping[str, Runs] = field(default_factory=dict[str, Runs])
 
 
+def joined_work(*parts: Callable[[Jobs, Database], Work]) -> Callable[[Jobs, Database], Work]:
+    """Return what makes the work of several parts."""
+
+    def work(jobs: Jobs, system: Database) -> Work:
+        made = [part(jobs, system) for part in parts]
+        return Work(
+            [kind for each in made for kind in each.kinds],
+            [tidied for each in made for tidied in each.tidied],
+            {name: runs for each in made for name, runs in each.running.items()},
+        )
+
+    return work
+
+
 class JobParts:
     """`jobs` makes them. `workers` is None where this process does none. `close` comes after what runs has ended.
 

@@ -30,3 +30,5 @@ def configure_logs(level: str) -> None:
     )
     # Libraries speak through logging: what they warn of goes the same way, asyncio's lost exceptions among it.
     logging.basicConfig(level=logging.WARNING, stream=stream, format="%(levelname)s %(name)s %(message)s")
+    # It tells of each mistake of somebody else's server, with its traceback; the tools say what is wrong.
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)

@@ -29,17 +29,18 @@ from core.settings import Settings
 from core.store.database import Database
 from core.store.migrate import installation_secret, migrate
 from core.store.redis import Redis, connect_redis
+from handlers.agents.executions.happenings import EXECUTIONS
 from handlers.agents.operations import Agents
 from handlers.audit.operations import Audit
 from handlers.events.notices import NOTICES
 from handlers.events.operations import Events
-from handlers.events.planned import PLANNED
 from handlers.events.types import EventTypes
 from handlers.knowledge.life.operations import KnowledgeLife
 from handlers.knowledge.moving.operations import KnowledgeMoves
 from handlers.knowledge.operations import Knowledge
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.twins.operations import Twins
+from hub.agents import AgentParts
 from hub.background import Background
 from hub.consumers import consumers_of
 from hub.credentials import Credentials, credentials_of
@@ -49,7 +50,7 @@ from hub.first_key import ensure_first_key
 from hub.guide import GuideDoor
 from hub.insight.metrics import Siblings
 from hub.insight.parts import Insight
-from hub.jobs import JobParts
+from hub.jobs import JobParts, joined_work
 from hub.key_set import KeySetDoor
 from hub.knowledge import KnowledgeParts
 from hub.knowledge_life import KnowledgeLifeParts
@@ -78,7 +79,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 def registry(more: Iterable[Operation] = (), knowledge: Knowledge | None = None) -> Registry:
     """Return the operations on resources and of what has happened, and those handed in, which need parts of a running node."""
     resources = (Agents(), knowledge or Knowledge(), Twins())
-    types = EventTypes([*PLANNED, *NOTICES, *(type for kind in resources for type in kind.event_types())])
+    types = EventTypes([*EXECUTIONS, *NOTICES, *(type for kind in resources for type in kind.event_types())])
     kinds = (*resources, Events(), types, Audit(), KnowledgeLife(), KnowledgeMoves())
     declared = (operation for kind in kinds for operation in kind.operations())
     return Registry.of((*declared, *more))
@@ -182,15 +183,15 @@ class Hub:
         self._relay = Relay(addresses.database_url, Waking(tails, self._wake), clock)
         pokes = Pokes(self._relay, redis, clock)
         stack.push_async_callback(pokes.close)
-        self._jobs = self._job_parts(addresses.database_url, database, redis, pokes)
-        trail = AuditTrail(addresses.database_url, clock)
-        stack.push_async_callback(trail.close)
-        credentials = await credentials_of(settings, addresses, database, redis, secret, clock, node=self.node)
-        stack.push_async_callback(credentials.close)
         log = LogReader(database)
         fanout = Fanout(settings.fanout_slice)
         feeds = Feeds(addresses.redis_url, tails=tails, log=log, clock=clock, sink=fanout)
         live = LiveRooms(LiveStore(redis), switch=feeds.switch, clock=clock, sink=fanout)
+        self._jobs = self._job_parts(addresses.database_url, database, redis, live, pokes)
+        trail = AuditTrail(addresses.database_url, clock)
+        stack.push_async_callback(trail.close)
+        credentials = await credentials_of(settings, addresses, database, redis, secret, clock, node=self.node)
+        stack.push_async_callback(credentials.close)
         self._insight = Insight(redis, feeds, clock, node=self.node, sockets=lambda: self._stream.sockets)
         pulling = subscription_operations(database, log, Arrivals(feeds, clock), clock, pokes.poke, self._jobs.pulled)
         webhooks = self._make_webhooks(addresses.database_url, secret, pokes)
@@ -211,6 +212,7 @@ class Hub:
             operations=Operations(runner, operations),
             consumers=consumers_of(database, feeds, fanout.counts, clock, pokes.poke),
             clock=clock,
+            beginnings=self._agents.snapshots,
             render=render,
             public_url=settings.public_url,
             origins=settings.origins,
@@ -266,12 +268,14 @@ class Hub:
         for name, part in parts.items():
             self._background.start(name, part.run())
 
-    def _job_parts(self, url: str, database: Database, redis: Redis, pokes: Pokes) -> JobParts:
-        """Make what does jobs, and before it the parts of knowledge, which most of them are of."""
+    def _job_parts(self, url: str, database: Database, redis: Redis, live: LiveRooms, pokes: Pokes) -> JobParts:
+        """Make what does jobs, and before it the parts of knowledge and agents, which most of them are of."""
         self._knowledge = KnowledgeParts(self._settings, database, self._clock, pokes.poke)
         self._stack.push_async_callback(self._knowledge.close)
-        work = self._knowledge.work
-        parts = JobParts(url, database, redis, self._clock, does_jobs=self._settings.jobs, more=work)
+        self._agents = AgentParts(self._settings, database, live, self._knowledge.retriever, self._clock, pokes.poke)
+        self._stack.push_async_callback(self._agents.close)
+        more = joined_work(self._knowledge.work, self._agents.work)
+        parts = JobParts(url, database, redis, self._clock, does_jobs=self._settings.jobs, more=more)
         self._stack.push_async_callback(parts.close)
         return parts
 
@@ -299,7 +303,13 @@ class Hub:
         of_parts = (each for part in parts for each in part.operations())
         jobs = self._jobs.jobs
         return registry(
-            [*of_parts, *self._knowledge.operations(jobs, self._life.queries), *more], self._knowledge.knowledge(jobs)
+            [
+                *of_parts,
+                *self._knowledge.operations(jobs, self._life.queries),
+                *self._agents.operations(jobs),
+                *more,
+            ],
+            self._knowledge.knowledge(jobs),
         )
 
     def _make_webhooks(self, database_url: str, secret: str, pokes: Pokes) -> list[Operation]:

@@ -25,6 +25,7 @@ from hub.workers.addresses import BACKLOG
 
 LEAST_PGVECTOR = (0, 8)
 SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+_SECRET = frozenset({"secret", "embedding_key", "model_key", "database_url", "redis_url"})
 _AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
@@ -43,8 +44,10 @@ async def run(settings: Settings, arguments: argparse.Namespace) -> int:
 def _print_settings(settings: Settings) -> None:
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
-        if name in ("secret", "embedding_key", "database_url", "redis_url") and value is not None:
+        if name in _SECRET and value is not None:
             value = "(set)"
+        if name == "models":  # their keys stay out
+            value = ", ".join(map(str, settings.models)) or None
         print(f"{variable_of(name):22} {value if value not in (None, ()) else '-'}    {field.description}")  # noqa: T201
     print()  # noqa: T201
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from core.auth.caller import Caller
 from core.auth.signing import SigningKeys, TokenIssuer
 from core.auth.tickets import Tickets
 from core.clock import SystemClock
@@ -16,19 +17,24 @@ from core.operations.operation import Registry
 from core.settings import Settings
 from core.store.database import Database
 from core.store.redis import connect_redis
+from handlers.agents.executions.following import Executing
 from handlers.connections.operations import Connections, Found
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
 from handlers.knowledge.life.query_log import Query
 from handlers.lists.held import Choice, Picked
+from handlers.models.providers import Models
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
+from hub.agents import AgentOperations
 from hub.knowledge import KnowledgeParts
 from hub.main import registry
 from hub.webhooks import WebhookParts
 from rest.door import VERSIONS as API_VERSIONS
 from rest.openapi.door import documents
+from rooms.live import Published
+from rooms.live_following import Following
 
 VERSIONS = ("3.1", "3.0")
 _NOWHERE = "postgresql://nobody@/none?host=/nowhere"
@@ -54,8 +60,12 @@ def _unconnected(settings: Settings) -> Registry:
     webhooks = WebhookParts(settings, _NOWHERE, "", clock, lambda: None).operations()
     knowledge = KnowledgeParts(settings, database, clock, lambda: None)
     of_knowledge = knowledge.operations(Jobs(clock, lambda: None), _NoNotes())
+    later = Jobs(clock, lambda: None)
+    agents = AgentOperations(
+        later, _NoRooms(), Models(settings, clock), Executing(database, _NoOpenings(), clock), clock, lambda: None
+    )
     of_kinds = (operation for kind in kinds for operation in kind.operations())
-    return registry([*of_kinds, *of_knowledge, *subscriptions, *webhooks])
+    return registry([*of_kinds, *of_knowledge, *agents.operations(), *subscriptions, *webhooks])
 
 
 class _NoNotes:
@@ -63,6 +73,20 @@ class _NoNotes:
 
     def note(self, entry: Query) -> None:
         return None
+
+
+class _NoRooms:
+    """Rooms that nobody is told anything in."""
+
+    async def publish(self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str) -> Published:
+        raise NotImplementedError
+
+
+class _NoOpenings:
+    """Rooms that nobody reads."""
+
+    def following(self, caller: Caller, channel: str) -> AbstractAsyncContextManager[tuple[str | None, Following]]:
+        raise NotImplementedError
 
 
 class _NoNews:

@@ -10,13 +10,18 @@ from core.settings import Settings
 from core.store.database import Database
 from core.store.migrate import migrate
 from core.store.redis import connect_redis
+from hub.agents import AgentParts
 from hub.background import Background
 from hub.engines import engines_of
-from hub.jobs import JobParts
+from hub.jobs import JobParts, joined_work
 from hub.knowledge import KnowledgeParts
 from hub.pokes import follow, hear
 from hub.process import Process
 from hub.standard_streams import say
+from hub.stream.fanout import Fanout
+from rooms.live import LiveRooms
+from rooms.live_store import LiveStore
+from rooms.switch import Switch
 
 
 async def run(settings: Settings, _arguments: argparse.Namespace) -> int:
@@ -54,12 +59,19 @@ async def _begin(settings: Settings, process: Process, background: Background, s
     # Events wait for the relay's own look, a second at most: this process has none to poke.
     knowledge = KnowledgeParts(settings, database, clock, poke=lambda: None)
     stack.push_async_callback(knowledge.close)
-    parts = JobParts(addresses.database_url, database, redis, clock, does_jobs=True, more=knowledge.work)
+    # It publishes into live rooms, and hears none.
+    live = LiveRooms(LiveStore(redis), switch=Switch(addresses.redis_url, clock=clock), clock=clock, sink=Fanout())
+    stack.push_async_callback(live.close)
+    agents = AgentParts(settings, database, live, knowledge.retriever, clock, poke=lambda: None)
+    stack.push_async_callback(agents.close)
+    more = joined_work(knowledge.work, agents.work)
+    parts = JobParts(addresses.database_url, database, redis, clock, does_jobs=True, more=more)
     stack.push_async_callback(parts.close)
     heard = await hear(addresses.redis_url, clock, parts.pokes)
     stack.push_async_callback(heard.close)
     stack.push_async_callback(background.stop)
     background.start("pokes", follow(heard, parts.pokes))
+    background.start("live", live.run())
     for name, part in parts.working.items():
         background.start(name, part.run())
     return parts

@@ -21,6 +21,8 @@ REPLIES: Mapping[str, str] = {
     "publish": "result",
     "history": "result",
     "call": "result",
+    "message": "result",
+    "cancel": "result",
     "ack": "result",
     "nack": "result",
     "extend": "result",

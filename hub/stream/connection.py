@@ -202,6 +202,10 @@ class Connection:
             self._say(self.wire.disconnect(RESTART, after_ms))
             self.end(RESTART)
 
+    def on_room_reset(self, channel: str, epoch: str, offset: int, reason: str) -> None:
+        """Go on from `offset` of a live room, which the client was told; what it tells of is told anew."""
+        self._subscriptions.on_room_reset(channel, epoch, offset)
+
     def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
         """Go on from `position` of a log with a new epoch."""
         self._subscriptions.on_new_epoch(epoch, position, reason)
@@ -247,7 +251,7 @@ class Connection:
         elif answer != self.caller:
             self._standing.take(answer)
             self._look_again(self.now)
-            self._leave_what_is_lost()
+            self._subscriptions.leave_lost(self._standing.admit)
 
     def closed(self) -> None:
         """Give everything back: the socket is gone."""
@@ -307,7 +311,9 @@ class Connection:
 
     async def _do_live(self, caller: Caller, command: Publish | History) -> None:
         if self._live_frames is None:
-            self._live_frames = LiveFrames(self._parts.sources.live, self._parts.sources.clock)
+            self._live_frames = LiveFrames(
+                self._parts.sources.live, self._parts.sources.clock, self._parts.sources.openings
+            )
         try:
             result = await self._live_frames.do(caller, command)
         except HubError as refused:
@@ -331,7 +337,7 @@ class Connection:
             self.end(TOO_MANY_CONNECTIONS)
         if self.ending is None:
             self.welcome(caller, command.id)
-            self._leave_what_is_lost()
+            self._subscriptions.leave_lost(self._standing.admit)
 
     def _leave(self) -> None:
         self.flows()
@@ -374,15 +380,6 @@ class Connection:
         if self.outbound.is_waiting:
             moment = min(moment, now + self._parts.settings.waiting_age)
         self._parts.wheel.set(self, moment)
-
-    def _leave_what_is_lost(self) -> None:
-        """Leave the channels that a renewed credential may not have."""
-        for channel in tuple(self._subscriptions.by_channel):
-            try:
-                self._standing.admit(channel)
-            except HubError as refused:
-                self._subscriptions.unsubscribe([channel])
-                self._say(self.wire.reply("unsubscribed", None, channels=[channel], error=self.error_object(refused)))
 
     def _pong(self, frame_id: FrameId) -> None:
         bookmark = self._subscriptions.bookmark()

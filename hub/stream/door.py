@@ -40,8 +40,10 @@ from hub.stream.subscriptions import Sources
 from hub.stream.waiting import Waiting
 from hub.stream.wheel import Wheel
 from hub.stream.wires import JsonWire, MsgpackWire, Wire
+from rooms.beginnings import Beginnings
 from rooms.feed import Feeds
 from rooms.live import LiveRooms
+from rooms.openings import Openings
 from rooms.pages import SharedLog
 
 WRITE_HIGH_WATER_BYTES = 64 * 1024
@@ -75,6 +77,7 @@ class StreamDoor:
         operations: Operations,
         consumers: Consumers,
         clock: Clock,
+        beginnings: Beginnings | None = None,
         render: Render,
         public_url: str | None = None,
         origins: Collection[str] = (),
@@ -82,7 +85,8 @@ class StreamDoor:
         returns_per_second: int = RETURNS_PER_SECOND,
     ) -> None:
         self._returns_per_second = returns_per_second
-        self._sources = Sources(feeds, SharedLog(log, clock), log, fanout, clock, live, consumers)
+        openings = None if beginnings is None else Openings(live, beginnings, clock)
+        self._sources = Sources(feeds, SharedLog(log, clock), log, fanout, clock, live, consumers, openings)
         # The first is what a client gets that names none, or only unknown ones.
         self._json = JsonWire()
         self._wires: Mapping[str, Wire] = {wire.subprotocol: wire for wire in (self._json, MsgpackWire())}
@@ -107,15 +111,9 @@ class StreamDoor:
         self.waiting = Waiting(
             per_organisation=settings.waiting_bytes_of_organisation, most=settings.waiting_bytes_of_node
         )
+        rhythm = Rhythm(ping=settings.ping, spread=settings.ping_spread, pong=settings.pong)
         self._parts = Parts(
-            self._sources,
-            authenticator,
-            seats,
-            operations,
-            settings,
-            Rhythm(ping=settings.ping, spread=settings.ping_spread, pong=settings.pong),
-            self._wheel,
-            self.waiting,
+            self._sources, authenticator, seats, operations, settings, rhythm, self._wheel, self.waiting
         )
         self._connections: dict[Connection, None] = {}
         self._is_empty = asyncio.Event()
@@ -191,6 +189,8 @@ class StreamDoor:
             connection.outbound.abort()
         await self._is_empty.wait()
         await self._sources.consumers.close()
+        if self._sources.openings is not None:
+            await self._sources.openings.close()
         await self._sources.log.close()
 
     async def _admit(self, request: web.Request) -> Caller | None:

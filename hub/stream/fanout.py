@@ -159,6 +159,9 @@ class Fanout:
             slow += [member for member in room.members if not member.outbound.write(frame)]
         for member in slow:
             member.cut_slow()
+        for _, room in self._rooms_of(org_id, channel):
+            for member in tuple(room.members):
+                member.on_room_reset(channel, epoch, offset, reason)
 
     def _deliver(
         self, org_id: UUID, touched: list[Room], parts: list[list[bytes]], frames: Frames, slow: list[Member]

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 from core.errors import HubError
 from hub.stream.subscription import Owner, Sources, Subscription, chunks_of
+from rooms.live_feed import LiveFeed
 from rooms.live_recovery import Place
 from rooms.live_store import Head
 from rooms.live_wire import LiveEntry
@@ -20,14 +22,24 @@ RETRY_SECONDS = 0.25
 
 
 class LiveChannels:
-    """What Subscriptions leaves to it. `is_current` tells whether a subscription was not left meanwhile."""
+    """What Subscriptions leaves to it.
 
-    __slots__ = ("_is_current", "_is_in_own", "_org_id", "_own", "_owner", "_sources")
+    `is_current` tells whether a subscription was not left meanwhile; `lose` leaves a channel, and says why.
+    """
 
-    def __init__(self, owner: Owner, sources: Sources, is_current: Callable[[Subscription], bool]) -> None:
+    __slots__ = ("_is_current", "_is_in_own", "_lose", "_org_id", "_own", "_owner", "_sources")
+
+    def __init__(
+        self,
+        owner: Owner,
+        sources: Sources,
+        is_current: Callable[[Subscription], bool],
+        lose: Callable[[str, HubError], None],
+    ) -> None:
         self._owner = owner
         self._sources = sources
         self._is_current = is_current
+        self._lose = lose
         self._org_id: UUID | None = None
         self._own = ""
         self._is_in_own = False
@@ -75,6 +87,8 @@ class LiveChannels:
                 continue
             if place.reset is not None:
                 self._tell_reset(each, place)
+            if left > 0:
+                left -= self._say_beginning(each)
             rest = None if left <= 0 else self._sources.live.recovery.try_go_live(feed, each.channel, place)
             if rest is None:
                 behind.append(each)
@@ -86,16 +100,43 @@ class LiveChannels:
         """Bring the subscriptions up to date, one after the other, as the client reads."""
         for each in subscriptions:
             await self._owner.outbound.drained()
-            if each.feed is None or each.place is None or not self._is_current(each):
+            try:
+                await self._catch_up(org_id, each)
+            except _BeginAnew:
+                await self.begin_anew(org_id, each)
+
+    async def begin_anew(self, org_id: UUID, subscription: Subscription) -> None:
+        """After a reset that the client was told: tell it what was said so far, then what follows, and make it live."""
+        while self._is_current(subscription):
+            await self._owner.outbound.drained()
+            await self._open_anew(subscription)
+            try:
+                await self._catch_up(org_id, subscription)
+            except _BeginAnew:
                 continue
-            await self._sources.live.recovery.catch_up(
-                each.feed,
-                each.channel,
-                each.place,
-                partial(self._deliver, each),
-                partial(self._go_live, org_id, each),
-                partial(self._tell_reset, each),
-            )
+            return
+
+    def step_back(self, org_id: UUID, subscription: Subscription, epoch: str, offset: int) -> None:
+        """Leave the room for a while: the subscription goes on after `offset`."""
+        subscription.is_live = False
+        self._sources.fanout.leave(org_id, subscription.channel, self._owner)
+        if subscription.feed is not None:
+            life = subscription.feed.life
+            put(subscription, Place(offset, epoch, recovered=False, reset=None, sequence=offset, life=life))
+
+    async def check(self, channel: str) -> None:
+        """Lose a channel whose room has a beginning that the caller may not know of."""
+        caller, openings = self._owner.caller, self._sources.openings
+        while caller is not None and openings is not None:
+            try:
+                await openings.check(caller, channel)
+            except HubError as refused:
+                if is_final(refused):
+                    self._lose(channel, refused)
+                    return
+                await self._sources.clock.sleep(RETRY_SECONDS)
+            else:
+                return
 
     def leave(self, org_id: UUID, subscription: Subscription) -> None:
         """Give the room back; the connection is no member of it any more."""
@@ -126,12 +167,67 @@ class LiveChannels:
                         self.leave(org_id, subscription)
                         return
                 mark = Bookmark(wanted.offset, wanted.epoch)
-                subscription.place = await self._sources.live.recovery.place(subscription.feed, wanted.channel, mark)
+                subscription.place = await self._where(subscription, subscription.feed, mark)
                 return
-            except HubError:
-                if clock.monotonic() >= until:
+            except HubError as refused:
+                if is_final(refused) or clock.monotonic() >= until:
                     raise
                 await clock.sleep(RETRY_SECONDS)
+
+    async def _where(self, subscription: Subscription, feed: LiveFeed, mark: Bookmark) -> Place:
+        """Return where a subscription starts, and note what is to be told before."""
+        channel, caller, openings = subscription.channel, self._owner.caller, self._sources.openings
+        if openings is None or caller is None or not openings.covers(channel):
+            return await self._sources.live.recovery.place(feed, channel, mark)
+        place, subscription.beginning = await openings.open(feed, caller, channel, mark)
+        return place
+
+    async def _open_anew(self, subscription: Subscription) -> None:
+        """Find what is to be told after a reset; what follows is what follows that, and the place that the reset told."""
+        told = subscription.place
+        while (feed := subscription.feed) is not None and told is not None and self._is_current(subscription):
+            try:
+                place = await self._where(subscription, feed, Bookmark())
+            except HubError as refused:
+                if is_final(refused):
+                    self._lose(subscription.channel, refused)
+                    return
+                await self._sources.clock.sleep(RETRY_SECONDS)
+                continue
+            if told.life == place.life and told.after < place.after:
+                # What the client has read elsewhere since the reset may be older than what was said so far.
+                place = replace(told, reset=None)
+            put(subscription, place)
+            return
+
+    async def _catch_up(self, org_id: UUID, subscription: Subscription) -> None:
+        """Bring a subscription up to date. Raises _BeginAnew where the room, which has a beginning, was reset meanwhile."""
+        if subscription.feed is None or subscription.place is None or not self._is_current(subscription):
+            return
+        self._say_beginning(subscription)
+        await self._sources.live.recovery.catch_up(
+            subscription.feed,
+            subscription.channel,
+            subscription.place,
+            partial(self._deliver, subscription),
+            partial(self._go_live, org_id, subscription),
+            partial(self._reset, subscription),
+        )
+
+    def _say_beginning(self, subscription: Subscription) -> int:
+        """Send what was said so far, if there is something; return how many bytes that was."""
+        envelope, place = subscription.beginning, subscription.place
+        subscription.beginning = None
+        if envelope is None or place is None or not self._is_current(subscription):
+            return 0
+        frame = subscription.frame_of(LiveEntry(place.after, subscription.channel, envelope, place.after, ""))
+        self._write(frame)
+        return len(frame)
+
+    def _reset(self, subscription: Subscription, place: Place) -> None:
+        self._tell_reset(subscription, place)
+        if self._sources.has_beginning(subscription.channel):
+            raise _BeginAnew
 
     async def _deliver(self, subscription: Subscription, entries: list[LiveEntry]) -> None:
         for chunk in chunks_of([subscription.frame_of(entry) for entry in entries]):
@@ -162,6 +258,15 @@ class LiveChannels:
 
     def _write(self, data: bytes) -> None:
         self._sources.fanout.say(self._owner, data)
+
+
+class _BeginAnew(Exception):
+    """The room was reset, which the client was told: what was said so far is to be told anew."""
+
+
+def is_final(refused: HubError) -> bool:
+    """Tell whether asking again brings nothing else."""
+    return refused.status < 500
 
 
 def put(subscription: Subscription, place: Place) -> None:

@@ -15,6 +15,7 @@ from rooms.live import LiveRooms
 from rooms.live_rules import LIVE, LiveRules
 from rooms.live_wire import LiveEntry
 from rooms.names import Channel, may_join, may_publish, parse_channel
+from rooms.openings import Openings
 from rooms.recovery import Bookmark
 
 # A history costs Redis about as much as a few publishes.
@@ -48,10 +49,11 @@ class Pace:
 class LiveFrames:
     """Does what one connection asks of live rooms. What it returns stands under `result`; everything raises HubError."""
 
-    __slots__ = ("_clock", "_paces", "_rooms")
+    __slots__ = ("_clock", "_openings", "_paces", "_rooms")
 
-    def __init__(self, rooms: LiveRooms, clock: Clock) -> None:
+    def __init__(self, rooms: LiveRooms, clock: Clock, openings: Openings | None = None) -> None:
         self._rooms = rooms
+        self._openings = openings
         self._clock = clock
         self._paces: dict[str, Pace] = {}
 
@@ -73,10 +75,13 @@ class LiveFrames:
         return {"offset": str(published.offset), "epoch": published.epoch, "event_id": str(published.event_id)}
 
     async def _history(self, org_id: UUID, caller: Caller, channel: Channel, command: History) -> Mapping[str, Any]:
-        may_join(caller, channel)
+        has_beginning = self._openings is not None and self._openings.covers(channel.name)
+        may_join(caller, channel, has_beginning=has_beginning)
         if channel.live is None:
             raise HubError("CHANNEL_NOT_FOUND", "Only live rooms have a history; the log is read by subscribing")
         self._pace("").take(HISTORIES_PER_SECOND, HISTORIES_BURST)
+        if has_beginning and self._openings is not None:
+            await self._openings.check(caller, channel.name)
         mark = Bookmark(command.offset, command.epoch)
         found = await self._rooms.history(org_id, channel.name, mark, before=command.before, limit=command.limit)
         return {

@@ -224,6 +224,24 @@ class Protocol:
         key = text_of(frame, "idempotency_key", self.limits.key_characters)
         return Call(frame_id, operation, input_of(frame), key)
 
+    def _message(self, frame_id: FrameId, frame: Mapping[str, Any]) -> Command:
+        named = {name: frame[name] for name in _OF_A_MESSAGE if frame.get(name) is not None}
+        key = text_of(frame, "idempotency_key", self.limits.key_characters)
+        return Call(frame_id, "sessions.send", {"id": self._named(frame, "session"), **named}, key)
+
+    def _cancel(self, frame_id: FrameId, frame: Mapping[str, Any]) -> Command:
+        named = [name for name in ("execution", "session") if frame.get(name) is not None]
+        if len(named) > 1:
+            raise invalid("session", "INVALID_FORMAT", "Either `execution` or `session`, not both")
+        what = named[0] if named else "execution"
+        return Call(frame_id, f"{what}s.cancel", {"id": self._named(frame, what)}, None)
+
+    def _named(self, frame: Mapping[str, Any], field: str) -> str:
+        id = text_of(frame, field, self.limits.operation_characters)
+        if id is None:
+            raise invalid(field, "MISSING_REQUIRED_FIELD", "An id is needed")
+        return id
+
     def _ack(self, frame_id: FrameId, frame: Mapping[str, Any]) -> Command:
         return Ack(frame_id, self._channel(frame), holds_of(frame, self.limits.deliveries))
 
@@ -258,6 +276,8 @@ class Protocol:
         "publish": _publish,
         "history": _history,
         "call": _call,
+        "message": _message,
+        "cancel": _cancel,
         "ack": _ack,
         "nack": _nack,
         "extend": _extend,
@@ -267,6 +287,8 @@ class Protocol:
 
 
 CLIENT_FRAMES = tuple(Protocol.parsers)
+# What a message hands on as it is: the operation says what is wrong with it.
+_OF_A_MESSAGE = ("text", "parent_id", "attachments")
 
 
 def _is_over(message: str | bytes, most: int) -> bool:

@@ -41,6 +41,10 @@ class Member(Protocol):
         """End the connection, which reads too slowly; it leaves its rooms before this returns."""
         ...
 
+    def on_room_reset(self, channel: str, epoch: str, offset: int, reason: str) -> None:
+        """Go on from `offset` of a live room that has a beginning, which it has been told; it may leave the room."""
+        ...
+
     def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
         """Go on from `position` of a log with a new epoch."""
         ...

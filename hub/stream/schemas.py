@@ -147,6 +147,7 @@ _SETTLED = {
     "channel": _ref("channel"),
     "deliveries": _list(_ref("delivery"), minItems=1, maxItems=_LIMITS.deliveries),
 }
+_RESOURCE: Schema = {"type": "string", "minLength": 1, "maxLength": _LIMITS.operation_characters}
 _LOST = "Answered by result with done and lost; without an id only where one is lost"
 
 CLIENT: Mapping[str, Schema] = {
@@ -195,6 +196,35 @@ CLIENT: Mapping[str, Schema] = {
             "idempotency_key": _or_null({"type": "string", "minLength": 1, "maxLength": _LIMITS.key_characters}),
         },
     ),
+    "message": _frame(
+        "message",
+        "Say something in a session of an agent, which answers. Answered by result with the message and the execution",
+        {"session": _RESOURCE, "text": _STRING},
+        {
+            **_ID,
+            "parent_id": _or_null(
+                {"type": "string", "description": "The message that this one follows; else the last one"}
+            ),
+            "attachments": _or_null({"type": "array"}),
+            "idempotency_key": _or_null({"type": "string", "minLength": 1, "maxLength": _LIMITS.key_characters}),
+        },
+    ),
+    "cancel": _frame(
+        "cancel",
+        "End an execution, or that of a session which is under way. Answered by result",
+        None,
+        {**_ID, "execution": _or_null(_RESOURCE), "session": _or_null(_RESOURCE)},
+    )
+    | {
+        "oneOf": [
+            {
+                "properties": {name: _RESOURCE},
+                "required": [name],
+                "not": {"properties": {other: _RESOURCE}, "required": [other]},
+            }
+            for name, other in (("execution", "session"), ("session", "execution"))
+        ]
+    },
     "ack": _frame("ack", f"Deliveries are done. {_LOST}", _SETTLED, _ID),
     "nack": _frame(
         "nack",
@@ -264,7 +294,7 @@ SERVER: Mapping[str, Schema] = {
     ),
     "result": _frame(
         "result",
-        "Answers call, publish, history, ack, nack, extend",
+        "Answers call, message, cancel, publish, history, ack, nack, extend",
         {"result": _RESULT_OF_ANY},
         {**_REPLY, "event_id": _STRING, "replayed": {"const": True}},
     ),

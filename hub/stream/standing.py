@@ -59,7 +59,7 @@ class Standing:
         """Raise HubError where the caller may not have `channel`."""
         parsed = parse_channel(channel)
         if self.caller is not None:
-            may_join(self.caller, parsed)
+            may_join(self.caller, parsed, has_beginning=self._parts.sources.has_beginning(channel))
 
     def is_over(self) -> bool:
         """Tell whether the credential and its grace have ended."""

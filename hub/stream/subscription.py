@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from core.auth.caller import Caller
 from core.clock import Clock
 from core.errors import HubError
 from core.events.event import Entry
@@ -24,6 +25,7 @@ from rooms.live_feed import LiveFeed
 from rooms.live_recovery import Place
 from rooms.live_rules import rules_of
 from rooms.names import is_consumed
+from rooms.openings import Openings
 from rooms.pages import SharedLog
 from rooms.recovery import Start
 
@@ -54,6 +56,12 @@ class Sources:
     clock: Clock
     live: LiveRooms
     consumers: Consumers
+    # Of the rooms that have a beginning; None where nobody keeps any.
+    openings: Openings | None = None
+
+    def has_beginning(self, channel: str) -> bool:
+        """Tell whether who joins the channel is told what was said there so far."""
+        return self.openings is not None and self.openings.covers(channel)
 
     @property
     def counts(self) -> StreamCounts:
@@ -63,6 +71,11 @@ class Sources:
 
 class Owner(TakingOwner, Protocol):
     """The connection."""
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who it speaks for; None until a credential was good."""
+        ...
 
     def end(self, code: CloseCode) -> None:
         """End the connection with `code`."""
@@ -80,11 +93,13 @@ class Owner(TakingOwner, Protocol):
 class Subscription:
     """One channel; `sent` is the offset up to which its events are in the outbound queue, while it is not live.
 
-    `start` is None until it is placed. Of a live room, `feed` is held by this subscription, and `place` is where it stands in it. A
-    durable subscription has a `taker` once it is placed; it is consumed, not followed, and has no offsets here.
+    `start` is None until it is placed. Of a live room, `feed` is held by this subscription, and `place` is where it stands there;
+    `beginning` is the event that is to be sent before what follows, as long as it was not. A durable subscription has a `taker`
+    once it is placed; it is consumed, not followed, and has no offsets here.
     """
 
     __slots__ = (
+        "beginning",
         "channel",
         "feed",
         "is_consumed",
@@ -114,6 +129,7 @@ class Subscription:
         self.taker: Taker | None = None
         self.feed: LiveFeed | None = None
         self.place: Place | None = None
+        self.beginning: str | None = None
 
     def frame_of(self, entry: Entry) -> bytes:
         """Return the event frame of `entry` for this channel."""

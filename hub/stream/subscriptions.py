@@ -9,7 +9,7 @@ in no room: what they hand out is leased (consumed_channels.py).
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +46,7 @@ class Subscriptions:
         self._feed: OrgFeed | None = None
         self._placing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._live = LiveChannels(owner, sources, lambda each: self.by_channel.get(each.channel) is each)
+        self._live = LiveChannels(owner, sources, lambda each: self.by_channel.get(each.channel) is each, self._lose)
         self._consumed = ConsumedChannels(owner, sources, self._lose)
 
     def enter_own_room(self, caller: Caller) -> None:
@@ -99,6 +99,28 @@ class Subscriptions:
     def settle(self, org_id: UUID, command: Settle) -> Coroutine[Any, Any, None] | None:
         """Take an answer to deliveries, or refuse it; return what the next frame has to wait for."""
         return self._consumed.settle(org_id, self.by_channel.get(command.channel), command)
+
+    def on_room_reset(self, channel: str, epoch: str, offset: int) -> None:
+        """Go on from `offset` of a live room, which the client was told. Where it has a beginning, that is told anew."""
+        subscription = self.by_channel.get(channel)
+        if self._org_id is None or subscription is None or not subscription.is_live:
+            return
+        if self._sources.has_beginning(channel):
+            self._live.step_back(self._org_id, subscription, epoch, offset)
+            self._spawn(self._live.begin_anew(self._org_id, subscription), [subscription])
+
+    def leave_lost(self, admit: Callable[[str], None]) -> None:
+        """Leave the channels that a renewed credential may not have; rooms with a beginning, once that is known."""
+        for channel in tuple(self.by_channel):
+            try:
+                admit(channel)
+            except HubError as refused:
+                self._lose(channel, refused)
+        if self._owner.caller is None or self._owner.caller.resource_ids is None:
+            return
+        for channel in self.by_channel:
+            if self._sources.has_beginning(channel):
+                self._spawn(self._live.check(channel), ())
 
     def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
         """Go on from `position` of the log's new epoch in every channel that was placed; pending ones are placed there anyway."""

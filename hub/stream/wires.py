@@ -24,8 +24,8 @@ from hub.stream.frames import BINARY, TEXT, FrameId, framed
 from hub.stream.packed import unpacked
 from rooms.live_wire import LiveEntry
 
-# Envelopes that are kept packed, for those who catch up after each other; each is at most 32 KiB.
-KEPT_ENVELOPES = 256
+# Envelopes that are kept packed, for those who catch up after each other, and the characters that each has at most.
+KEPT_ENVELOPES, KEPT_CHARACTERS = 256, 64 * 1024
 
 
 class Wire(ABC):
@@ -172,7 +172,7 @@ class MsgpackWire(Wire):
 
     def event_end(self, envelope: str) -> bytes:
         """As Wire.event_end; made once for all who want it meanwhile."""
-        return self._packed(envelope)
+        return self._packed(envelope) if len(envelope) <= KEPT_CHARACTERS else _packed(envelope)
 
 
 def _pack(value: Any) -> bytes:

@@ -157,10 +157,14 @@ async def test_wrong_setting_is_named(line: Line, name: str, value: str):
 
 async def test_doctor_finds_nothing_wrong_and_tells_no_secret(line: Line):
     """Every finding is ok; addresses with passwords are not printed."""
-    done = await line.run("doctor", HUB_PORT="0")
+    model = {"HUB_MODEL_URL": "http://127.0.0.1:9", "HUB_MODEL_NAME": "tiny", "HUB_MODEL_KEY": "sk-sesame"}
+    models = '[{"name": "small", "url": "http://127.0.0.1:9/v1", "model": "s", "key": "sk-sesame"}]'
+    done = await line.run("doctor", HUB_PORT="0", HUB_MODELS=models, **model)
     assert done.code == 0, done.out + done.err
     assert "WRONG" not in done.out
     assert line.environment["DATABASE_URL"] not in done.out
+    assert "small (s at http://127.0.0.1:9/v1)" in done.out
+    assert "sesame" not in done.out + done.err
     for name in ("HUB_PORT", "DATABASE_URL", "HUB_JWKS_URL"):
         assert name in done.out
 

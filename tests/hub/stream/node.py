@@ -37,6 +37,7 @@ from hub.stream.door import StreamDoor
 from hub.stream.fanout import Fanout
 from hub.stream.parts import Authenticates
 from hub.stream.settings import StreamSettings
+from rooms.beginnings import Beginnings
 from rooms.feed import Feeds
 from rooms.live import LiveRooms
 from rooms.live_store import LiveStore
@@ -137,6 +138,7 @@ async def serve(
     public_url: str | None = None,
     origins: Collection[str] = (),
     fanout: Fanout | None = None,
+    beginnings: Beginnings | None = None,
 ) -> AsyncGenerator[Node]:
     """Serve a node on a free port; everything ends with the context. The slices of a `fanout` that is given are the test's."""
     async with AsyncExitStack() as stack:
@@ -162,9 +164,6 @@ async def serve(
         stack.push_async_callback(trail.close)
         limiter = await _limiter(stack, redis_url, redis)
         runner = Runner(database, trail, SystemClock(), relay.poke, limiter, IdempotencyKeys("of a test"))
-        registry = Registry.of(
-            each for kind in (Agents(), Knowledge(), KnowledgeMoves(), Twins()) for each in kind.operations()
-        )
         door = StreamDoor(
             feeds=feeds,
             log=log or reader,
@@ -173,9 +172,10 @@ async def serve(
             authenticator=authenticator,
             tickets=tickets,
             seats=seats,
-            operations=Operations(runner, registry),
+            operations=Operations(runner, _registry()),
             consumers=consumers_of(database, feeds, fanout.counts, SystemClock(), relay.poke),
             clock=clock,
+            beginnings=beginnings,
             render=render,
             public_url=public_url,
             origins=origins,
@@ -185,6 +185,11 @@ async def serve(
             await stack.enter_async_context(_running(work))
         port = await stack.enter_async_context(_listening(door))
         yield Node(door, feeds, live, relay, database, reader, port, tickets, seats)
+
+
+def _registry() -> Registry:
+    kinds = (Agents(), Knowledge(), KnowledgeMoves(), Twins())
+    return Registry.of(each for kind in kinds for each in kind.operations())
 
 
 def _authenticator(stack: AsyncExitStack, database: Database, secret: str, clock: Clock) -> Authenticator:

@@ -74,6 +74,9 @@ class Peer:
         if self.on_cut is not None:
             self.on_cut()
 
+    def on_room_reset(self, channel: str, epoch: str, offset: int, reason: str) -> None:
+        """It stays in the room."""
+
     def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
         self.epochs.append((epoch, position, reason))
 

@@ -59,7 +59,11 @@ class TestSchemas:
         """A well-formed frame is refused for what it asks, never for its form."""
         if not is_well_formed(frame):
             return
-        command = protocol().receive(orjson.dumps(frame).decode())
+        try:
+            text = orjson.dumps(frame).decode()
+        except orjson.JSONEncodeError:  # beyond 64 bits numbers are read as fractions
+            return
+        command = protocol().receive(text)
         errors = [command.error] if isinstance(command, Refusal) else []
         if isinstance(command, Subscribe):
             errors = [each.error for each in command.items if isinstance(each, RefusedChannel)]

@@ -69,6 +69,9 @@ class Recorder:
     def cut_slow(self) -> None:
         raise AssertionError("it is not slow")
 
+    def on_room_reset(self, channel: str, epoch: str, offset: int, reason: str) -> None:
+        """It stays in the room."""
+
     def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
         raise AssertionError("no new epoch")
 

@@ -306,6 +306,10 @@ FRAME = st.fixed_dictionaries(
         "operation": st.text() | JSON,
         "input": JSON,
         "idempotency_key": JSON,
+        "session": st.text(max_size=70) | JSON,
+        "execution": st.text(max_size=70) | JSON,
+        "text": JSON,
+        "parent_id": JSON,
     },
 )
 
@@ -353,6 +357,43 @@ def said(command: Command) -> Any:
             for each in command.items
         ]
     return command
+
+
+class TestMessageAndCancel:
+    """Operations of sessions and executions, by frames of their own."""
+
+    def test_message(self):
+        """What the operation takes is handed on as it is; what it does not, is not."""
+        frame = {"type": "message", "id": 1, "session": "s", "text": "Hello", "more": 1}
+        assert receive(frame) == Call(1, "sessions.send", {"id": "s", "text": "Hello"}, None)
+        whole = {**frame, "parent_id": "p", "attachments": [5], "idempotency_key": "k"}
+        wanted = {"id": "s", "text": "Hello", "parent_id": "p", "attachments": [5]}
+        assert receive(whole) == Call(1, "sessions.send", wanted, "k")
+        nothing = {**frame, "parent_id": None, "attachments": None, "idempotency_key": None}
+        assert receive(nothing) == receive(frame)
+
+    def test_cancel(self):
+        """An execution, or whichever is under way in a session."""
+        assert receive({"type": "cancel", "id": 2, "execution": "e"}) == Call(2, "executions.cancel", {"id": "e"}, None)
+        given_ = {"type": "cancel", "session": "s", "execution": None}
+        assert receive(given_) == Call(None, "sessions.cancel", {"id": "s"}, None)
+
+    @pytest.mark.parametrize(
+        ("frame", "field"),
+        [
+            ({"type": "message", "text": "x"}, "session"),
+            ({"type": "message", "session": 5, "text": "x"}, "session"),
+            ({"type": "message", "session": "x" * 65, "text": "x"}, "session"),
+            ({"type": "message", "session": "s", "text": "x", "idempotency_key": ""}, "idempotency_key"),
+            ({"type": "cancel"}, "execution"),
+            ({"type": "cancel", "execution": ""}, "execution"),
+            ({"type": "cancel", "session": ["s"]}, "session"),
+            ({"type": "cancel", "session": "s", "execution": "e"}, "session"),
+        ],
+    )
+    def test_other_forms_are_refused(self, frame: Any, field: str):
+        error = refusal(frame)
+        assert (error.code, [detail.field for detail in error.details]) == ("VALIDATION_ERROR", [field])
 
 
 class TestCall:

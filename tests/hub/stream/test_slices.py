@@ -41,6 +41,9 @@ class Writer:
     def cut_slow(self) -> None:
         self.cuts += 1
 
+    def on_room_reset(self, channel: str, epoch: str, offset: int, reason: str) -> None:
+        """It stays in the room."""
+
     def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
         raise AssertionError("no new epoch")
 
@@ -240,6 +243,9 @@ class Client(Writer):
     def say(self, kind: str, offset: int) -> None:
         self.told.append((kind, str(offset)))
         self._fanout.say(self, self.wire.reply(kind, None, offset=str(offset)))
+
+    def on_room_reset(self, channel: str, epoch: str, offset: int, reason: str) -> None:
+        """It stays in the room."""
 
     def on_new_epoch(self, epoch: str, position: int, reason: str) -> None:
         self.say("reset", position)

@@ -1,5 +1,6 @@
 /** One knowledge base: its documents as they become ready, a place to drop more, and questions with answers that name their source. */
 
+import { citationsOf, citing, where } from "./citations.js";
 import { element, oncePerFrame } from "./dom.js";
 
 // What one request takes at most (docs/knowledge.md, "Documents").
@@ -221,24 +222,10 @@ function size(bytes) {
 
 /** The answer, in which [1] leads to what is quoted below it. */
 function answerOf({ text, supported, citations = [], notice }) {
-  const parts = text.split(/(\[\d+\])/).map((part) => {
-    const cited = /^\[(\d+)\]$/.exec(part) && citations.find(({ index }) => `[${index}]` === part);
-    return cited ? element("a", { href: `#citation-${cited.index}`, title: cited.name }, part) : part;
-  });
+  const parts = citing(text, citations, "citation");
   const made = [element("p", { className: supported === false ? "unsupported" : "answer" }, ...parts)];
   if (notice) made.push(element("p", { className: "hint" }, notice));
-  if (citations.length) made.push(element("ol", { className: "citations" }, ...citations.map(citationOf)));
-  return made;
-}
-
-function citationOf({ index, name, title, place, quote }) {
-  return element(
-    "li",
-    { id: `citation-${index}`, value: index },
-    element("cite", { title: name }, title || name),
-    element("span", { className: "place" }, where(place)),
-    element("q", {}, quote),
-  );
+  return [...made, ...citationsOf(citations, "citation")];
 }
 
 function resultOf({ name, title, snippet, place }) {
@@ -249,12 +236,6 @@ function resultOf({ name, title, snippet, place }) {
     element("span", { className: "place" }, where(place)),
     element("p", { className: "snippet" }, ...marked(snippet)),
   );
-}
-
-/** Where something stands in its document: its headings, page, line. */
-function where(place) {
-  const { headings = [], page, record, first_line: line } = place ?? {};
-  return [...headings, page && `page ${page}`, record, line && `line ${line}`].filter(Boolean).join(" › ");
 }
 
 /** A snippet with its highlights, whose places count code points. */

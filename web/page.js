@@ -1,5 +1,6 @@
 /** The page: asks for the key, connects, and hands what comes to its parts. */
 
+import { Chat } from "./chat.js";
 import { CreateForm } from "./create.js";
 import { Feed } from "./feed.js";
 import { Base } from "./knowledge.js";
@@ -12,6 +13,7 @@ const byId = (id) => document.getElementById(id);
 class Page {
   #feed = new Feed(byId("events"), byId("empty"), (offset) => tab.trim(offset));
   #base = new Base(byId("base"));
+  #chat = new Chat(byId("chat"));
   #form = new CreateForm(byId("create"));
   #session = null;
   #until = 0;
@@ -40,7 +42,7 @@ class Page {
     const rest = new Rest(key);
     this.#form.use(rest);
     this.#show(view);
-    this.#session = new Session(key, this.#feed, rest, this.#base, (state) => this.#onState(state));
+    this.#session = new Session(key, this.#feed, rest, { base: this.#base, chat: this.#chat }, (state) => this.#onState(state));
   }
 
   /** Ask for another key, and forget this one. */

@@ -35,7 +35,7 @@ export class Resources {
 
   /** Return the last known name of a resource, or a short form of its id. */
   nameOf({ subject, data }) {
-    const id = subject.split("/").at(-1);
+    const id = data?.agent_id ?? subject.split("/").at(-1);
     return data?.name ?? this.#rows.get(id)?.name ?? `…${id.slice(-8)}`;
   }
 
@@ -59,8 +59,9 @@ export class Resources {
     this.#draw();
   }
 
-  /** Take in an event of this kind. */
+  /** Take in an event of this kind; those of what its resources do are none. */
   apply({ type, subject, data }) {
+    if (!subject.startsWith(`${this.#kind}/`)) return;
     if (type.endsWith(".deleted")) this.#delete(data.id);
     else if (!data.version) return; // it tells of something else than a new version
     else if (data.truncated) this.#fetch(subject);

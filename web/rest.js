@@ -51,6 +51,47 @@ export class Rest {
     return this.#ask("POST", `/v2/knowledge/${base}/query`, { headers, body, signal });
   }
 
+  /** Return an agent's sessions, those that were used last, at most 100: `{data, pagination}`. Raises Refused. */
+  sessions(agent, signal) {
+    return this.#ask("GET", `/v2/agents/${agent}/sessions?per_page=100`, { signal });
+  }
+
+  /** Return one session. Raises Refused. */
+  session(agent, id, signal) {
+    return this.#ask("GET", `/v2/agents/${agent}/sessions/${id}`, { signal });
+  }
+
+  /** Begin a session; the same `once` never begins two. Raises Refused. */
+  begin(agent, once) {
+    return this.#send("POST", `/v2/agents/${agent}/sessions`, {}, { "Idempotency-Key": once });
+  }
+
+  /** Change a session. Raises Refused. */
+  change(agent, id, fields) {
+    return this.#send("PATCH", `/v2/agents/${agent}/sessions/${id}`, fields);
+  }
+
+  /** Return 20 of the messages that a session shows: `{data, pagination}`. Raises Refused. */
+  messages(agent, session, page, signal) {
+    return this.#ask("GET", `/v2/agents/${agent}/sessions/${session}/messages?per_page=20&page=${page}`, { signal });
+  }
+
+  /** Send a message, or do something with one (`messages/<id>/retry`) or with the session (`cancel`). Raises Refused. */
+  say(agent, session, what, body, once) {
+    const headers = { Prefer: "respond-async", ...(once && { "Idempotency-Key": once }) };
+    return this.#send("POST", `/v2/agents/${agent}/sessions/${session}/${what}`, body, headers);
+  }
+
+  /** Answer what an execution waits for. Raises Refused. */
+  answer(execution, results) {
+    return this.#send("POST", `/v2/executions/${execution}/answers`, { results }, { Prefer: "respond-async" });
+  }
+
+  #send(method, path, body, headers = {}) {
+    const sent = body === null ? {} : { body: JSON.stringify(body) };
+    return this.#ask(method, path, { headers: { ...headers, ...(body !== null && { "Content-Type": "application/json" }) }, ...sent });
+  }
+
   async #ask(method, path, { headers, ...options }) {
     const answer = await this.#fetch(path, {
       method,

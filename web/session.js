@@ -11,6 +11,8 @@ export class Session {
   #key;
   #feed;
   #base;
+  #chat;
+  #rest;
   #stream;
   #resources;
   #state = "";
@@ -19,13 +21,18 @@ export class Session {
   #lastReset = "";
   #onState;
 
-  /** Connects at once; `base` is the view of one knowledge base, `onState` hears each state of the stream. */
-  constructor(key, feed, rest, base, onState) {
+  /** Connects at once; `base` and `chat` are the views of one base and of one agent, `onState` hears each state of the stream. */
+  constructor(key, feed, rest, { base, chat }, onState) {
     this.#key = key;
     this.#feed = feed;
     this.#base = base;
+    this.#chat = chat;
+    this.#rest = rest;
     this.#onState = onState;
-    const opens = { knowledge: (id, name) => base.open(id, name, rest) };
+    const opens = {
+      agents: (id, name) => chat.open(id, name, rest, this.#stream),
+      knowledge: (id, name) => base.open(id, name, rest),
+    };
     this.#resources = new Map(
       KINDS.map((kind) => [kind, new Resources(kind, rest, document.getElementById(kind), opens[kind])]),
     );
@@ -40,8 +47,11 @@ export class Session {
     this.#onState(state);
   }
 
-  onSubscribed(channels) {
+  onSubscribed(all) {
     tab.keep(this.#key);
+    const channels = all.filter(({ channel }) => KINDS.includes(channel));
+    all.filter(({ channel }) => !KINDS.includes(channel)).forEach((each) => this.#chat.joined(each));
+    if (!channels.length) return;
     this.#noteReturn(channels);
     const joined = channels.filter(({ error }) => !error);
     if (joined.length && !tab.since) tab.begin(earliest(joined));
@@ -49,17 +59,21 @@ export class Session {
       if (error) this.#resources.get(channel).refuse(error.message);
       else if (!this.#hasRead) this.#resources.get(channel).read();
     }
+    if (!this.#hasRead) this.#chat.reopen(this.#rest, this.#stream);
     this.#hasRead = true;
   }
 
   onEvent(frame) {
+    if (!KINDS.includes(frame.channel)) return this.#chat.apply(frame);
     const resources = this.#resources.get(frame.channel);
     this.#feed.event(frame, resources.nameOf(frame.event));
     resources.apply(frame.event);
     this.#base.apply(frame.event);
+    this.#chat.happened(frame.event);
   }
 
   onReset({ channel, offset, epoch, reason }) {
+    if (!KINDS.includes(channel)) return this.#chat.readAgain();
     this.#resources.get(channel).read();
     this.#base.readAgain();
     const reset = `${epoch} ${offset}`; // every channel hears of the same one
@@ -84,6 +98,7 @@ export class Session {
   close() {
     this.#stream.close();
     this.#base.close();
+    this.#chat.close();
     this.#resources.forEach((resources) => resources.close());
   }
 

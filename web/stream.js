@@ -91,6 +91,23 @@ export class Stream {
     else if (this.#liveSince !== null) this.#probe();
   }
 
+  /** Be in another channel too, now and after each return. */
+  join(channel) {
+    this.#channels = [...this.#channels, channel];
+    if (this.#liveSince !== null) this.#subscribe([channel]);
+  }
+
+  /** Be in it no longer. */
+  leave(channel) {
+    this.#channels = this.#channels.filter((each) => each !== channel);
+    this.#places.delete(channel);
+    if (this.#liveSince !== null) this.#send({ type: "unsubscribe", channels: [channel] });
+  }
+
+  #subscribe(names) {
+    this.#send({ id: "channels", type: "subscribe", channels: names.map((channel) => ({ channel, ...this.#places.get(channel) })) });
+  }
+
   #send(frame) {
     this.#socket.send(JSON.stringify(frame));
   }
@@ -111,8 +128,7 @@ export class Stream {
   }
 
   #welcome(frame) {
-    const channels = this.#channels.map((channel) => ({ channel, ...this.#places.get(channel) }));
-    this.#send({ id: "channels", type: "subscribe", channels });
+    this.#subscribe(this.#channels);
     this.#beat = setInterval(() => this.#probe(), frame.ping_interval_ms);
   }
 
@@ -120,18 +136,30 @@ export class Stream {
     const passing = frame.channels.find((item) => PASSING.has(item.error?.code));
     if (passing) return this.#lost(passing.error.message);
     for (const { channel, offset, epoch, error } of frame.channels) {
-      if (!error) this.#places.set(channel, { offset, epoch });
+      if (!error && this.#channels.includes(channel)) this.#places.set(channel, { offset, epoch });
     }
     clearTimeout(this.#deadline);
-    this.#liveSince = Date.now();
-    this.#listener.onSubscribed(frame.channels);
+    const isFirst = this.#liveSince === null;
+    this.#liveSince ??= Date.now();
+    this.#listener.onSubscribed(frame.channels.filter(({ channel }) => this.#channels.includes(channel)));
+    if (isFirst) this.#live(frame.channels);
+  }
+
+  #live(joined) {
+    // What was wanted since the hub was asked.
+    const more = this.#channels.filter((name) => joined.every(({ channel }) => channel !== name));
+    if (more.length) this.#subscribe(more);
     this.#listener.onState({ name: "live" });
   }
 
   #event(frame) {
     const place = this.#places.get(frame.channel);
-    if (!place || !isAfter(frame.offset, place.offset)) return;
-    place.offset = frame.offset;
+    if (!place) return;
+    // A snapshot stands where the room is already; it says by itself whether it is news.
+    const isSnapshot = frame.event.type === "run.snapshot";
+    const isNew = frame.offset !== undefined && isAfter(frame.offset, place.offset);
+    if (!isNew && !isSnapshot) return;
+    if (isNew) place.offset = frame.offset;
     this.#listener.onEvent(frame);
   }
 

@@ -19,7 +19,18 @@ export const tab = {
     const since = this.since;
     if (since && isAfter(offset, since.offset)) this.begin({ ...since, offset });
   },
+  /** The conversation that is open: `{agent, session}`. */
+  get chat() {
+    return JSON.parse(sessionStorage.getItem("hub.chat"));
+  },
+  talk(agent, session) {
+    sessionStorage.setItem("hub.chat", JSON.stringify({ agent, session }));
+  },
+  hush() {
+    sessionStorage.removeItem("hub.chat");
+  },
   forget() {
+    this.hush();
     sessionStorage.removeItem("hub.key");
     sessionStorage.removeItem("hub.since");
   },

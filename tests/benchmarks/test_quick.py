@@ -44,6 +44,8 @@ def test_quick_run_measures_everything_and_leaves_the_readme():
         "**the hub**, a replay into",
         "2 subscriptions",
         "PostgreSQL's `ts_rank`",
+        "bare aiohttp, a relay",
+        "**the hub**, who asked reads",
         "`serve --workers 2`",
         "2 read nothing",
         "log channel",

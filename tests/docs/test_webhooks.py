@@ -19,7 +19,7 @@ from core.events.catalogue import EventType
 from core.events.subscriptions.dead_letters import Announcement, announce
 from core.store.database import Database
 from core.store.engines import EngineUrls
-from handlers.events.planned import PLANNED
+from handlers.agents.executions.happenings import EXECUTIONS
 from tests.harness.hub_process import CHECKOUT, HubProcesses
 from tests.harness.organisations import Organisation
 from tests.harness.rest_client import RestClient
@@ -113,7 +113,7 @@ async def test_handler_by_type_works_with_the_bodies_of_the_hub(
     urls = EngineUrls(database_url, engines.superuser_url, redis_url)
     hub = await hubs.start(urls=urls, environment={"HUB_OUTBOUND_ALLOW": "127.0.0.0/8"})
     port = _free_port()
-    (execution,) = (each for each in PLANNED if each.name == "agent.execution.completed")
+    (execution,) = (each for each in EXECUTIONS if each.name == "agent.execution.completed")
     async with RestClient(hub.base_url, await organisation.key(), timeout=30) as rest:
         url = f"http://127.0.0.1:{port}/webhooks/aimatrix"
         webhook = (

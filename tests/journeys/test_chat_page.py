@@ -1,0 +1,130 @@
+"""The chat on the page at `/`: an agent answers from a knowledge base while one reads; branches, stopping, and coming back."""
+
+import asyncio
+import re
+
+import pytest
+from playwright.async_api import BrowserContext, Locator, Page, expect
+
+from core.store.engines import EngineUrls
+from tests.harness.fake_provider import FakeProvider, serving
+from tests.harness.hub_process import HubProcess, HubProcesses
+from tests.harness.organisations import Organisation
+from tests.harness.rest_client import RestClient
+from tests.journeys.test_page import HOSTILE, hub, key, opened, organisation, rows, urls
+
+__all__ = ["hub", "key", "organisation", "urls"]  # fixtures: one hub, as of the page's other tests
+
+pytestmark = pytest.mark.browser
+
+RETURNS = "# Returns\n\nShoes can be returned within 30 days. A refund takes five working days.\n"
+
+
+async def chat_with(page: Page, name: str) -> Locator:
+    """Open the chat with an agent, as a person does."""
+    await page.locator("#agents").get_by_role("button", name=name).click()
+    chat = page.get_by_role("region", name=name)
+    await expect(chat).to_be_visible()
+    return chat
+
+
+async def say(chat: Locator, text: str) -> None:
+    await chat.get_by_label("Message").fill(text)
+    await chat.get_by_label("Message").press("Enter")
+
+
+async def shows(chat: Locator, *texts: str) -> None:
+    """Wait until these are the messages, and no answer is being written."""
+    await expect(chat.locator("#writing")).to_be_hidden()
+    await expect(chat.locator("#messages .text")).to_have_text([re.compile(re.escape(each)) for each in texts])
+
+
+async def test_agent_answers_from_a_knowledge_base(browser: BrowserContext, hub: HubProcess, key: str):
+    """With its source; an edited question and another try are branches; a reload shows the same conversation."""
+    async with RestClient(hub.base_url, key) as client:
+        base = (await client.call("POST", "/v2/knowledge", {"name": "Shop"})).body["id"]
+        document = {"name": "returns.md", "content": RETURNS}
+        await client.call("POST", f"/v2/knowledge/{base}/documents", document, Prefer="wait=20")
+        await client.call("POST", "/v2/agents", {"name": "Ada"})
+        page = await opened(browser, hub, key)
+        chat = await chat_with(page, "Ada")
+        await say(chat, "How long does a refund take?")
+        await shows(chat, "How long does a refund take?", "five working days")
+        await expect(chat.locator(".citations")).to_contain_text("Returns")
+        # What an agent does is no other agent.
+        await expect(page.locator('#events .line .type[data-verb="completed"]')).to_be_visible()
+        await rows(page, "agents", "Ada")
+        await expect(chat.get_by_label("Conversation").locator("option:checked")).to_have_text(
+            "How long does a refund take?"
+        )
+
+        await chat.get_by_role("button", name="Send it otherwise").click()
+        await expect(chat.locator("#editing")).to_be_visible()
+        await say(chat, "Until when can shoes be returned?")
+        await shows(chat, "Until when can shoes be returned?", "30 days")
+        await expect(chat.locator(".branch")).to_have_text("2 of 2")
+        await chat.get_by_role("button", name="The branch before").click()
+        await shows(chat, "How long does a refund take?", "five working days")
+        await chat.get_by_role("button", name="Another answer").click()
+        await expect(chat.locator(".branch")).to_have_text(["1 of 2", "2 of 2"])
+        await shows(chat, "How long does a refund take?", "five working days")
+
+        await page.reload()
+        await shows(chat, "How long does a refund take?", "five working days")
+        await chat.get_by_label("Conversation").select_option("New conversation")
+        await expect(chat.locator("#messages li")).to_have_count(0)
+        await say(chat, "Who won the chess championship of 1921?")
+        await expect(chat.locator("#messages li")).to_have_count(2)
+        await expect(chat.get_by_label("Conversation").locator("option")).to_have_count(3)
+
+
+async def test_two_pages_see_the_same_answer(browser: BrowserContext, hub: HubProcess, key: str):
+    """One writes, the other watches; what holds markup stays text."""
+    async with RestClient(hub.base_url, key) as client:
+        await client.call("POST", "/v2/agents", {"name": "Ada"})
+        writer = await chat_with(await opened(browser, hub, key), "Ada")
+        await say(writer, HOSTILE)
+        await expect(writer.locator("#messages li")).to_have_count(2)
+        page = await opened(browser, hub, key)
+        watcher = await chat_with(page, "Ada")
+        await expect(watcher.locator("#messages li")).to_have_count(2)
+        await say(writer, "And?")
+        await expect(watcher.locator("#messages li")).to_have_count(4)
+        await expect(watcher.locator("#messages .text").first).to_have_text(HOSTILE)
+    assert await page.evaluate("window.ran") is None
+
+
+async def test_answer_that_is_being_written_is_found_again_and_stopped(
+    urls: EngineUrls, hubs: HubProcesses, browser: BrowserContext, organisation: Organisation
+):
+    """A reload in its middle shows what was written so far, and goes on to its end; one that is stopped stays as far as it came."""
+    pieces = ("The refund ", "takes five days.")
+    async with serving(FakeProvider(pieces, gate=asyncio.Event())) as provider:
+        assert provider.gate is not None
+        environment = {
+            "HUB_MODEL_URL": provider.url,
+            "HUB_MODEL_NAME": "of-a-test",
+            "HUB_OUTBOUND_ALLOW": "127.0.0.0/8",
+        }
+        hub = await hubs.start(urls=urls, environment=environment)
+        key = await organisation.key()
+        async with RestClient(hub.base_url, key) as client:
+            await client.call("POST", "/v2/agents", {"name": "Ada"})
+        page = await opened(browser, hub, key)
+        chat = await chat_with(page, "Ada")
+        await say(chat, "How long?")
+        await expect(chat.locator("#writing .text")).to_have_text("The refund")
+        await expect(chat.get_by_role("button", name="Send", exact=True)).to_be_hidden()
+        await page.reload()
+        await expect(chat.locator("#writing .text")).to_have_text("The refund")
+        provider.gate.set()
+        await shows(chat, "How long?", "The refund takes five days.")
+
+        provider.gate.clear()
+        await say(chat, "Really?")
+        await expect(chat.locator("#writing .text")).to_have_text("The refund")
+        await chat.get_by_role("button", name="Stop").click()
+        await expect(chat.locator("#chat-message")).to_have_text("Stopped")
+        await expect(chat.locator("#writing")).to_be_hidden()
+        await expect(chat.locator("#messages .text").nth(2)).to_have_text("Really?")
+        await expect(chat.get_by_role("button", name="Send", exact=True)).to_be_visible()

@@ -16,6 +16,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks import (
+    agents,
     backbone,
     batch,
     compressed,
@@ -53,6 +54,7 @@ WORKLOADS: Mapping[str, Workload] = {
     "delivery": delivery.measure,
     "backbone": backbone.measure,
     "knowledge": knowledge.measure,
+    "agents": agents.measure,
     "storm": storm.measure,
     "compressed": compressed.measure,
     "inbound": inbound.measure,

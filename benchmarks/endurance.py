@@ -16,7 +16,7 @@ from benchmarks.job import Crowd
 from benchmarks.publisher import OutboxPublisher, event_factory
 from benchmarks.report import Column, Goal, Row, Table, ratios
 from core.store.redis import connect_redis
-from rooms.live_store import Letters, LiveStore
+from rooms.live_store import Letter, Letters, LiveStore
 
 MOST_SECONDS = 1800.0
 # Events of one script call, and calls under way: together a bound on what is in flight.
@@ -73,7 +73,7 @@ async def _live(bench: Bench, sizes: Sizes) -> dict[str, list[float]]:
     store = LiveStore(redis)
 
     async def send(count: int) -> None:
-        for answer in await store.publish_each([Letters(organisation.id, room, [event] * count)]):
+        for answer in await store.publish_each([Letters(organisation.id, room, [Letter(event)] * count)]):
             if isinstance(answer, Exception):
                 raise answer
 

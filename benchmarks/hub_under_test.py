@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,14 @@ class HubUnderTest:
         self._data = folder / "data"
         # Receivers of webhooks are on this machine. Whether the `semantic` extra is installed changes no figure.
         own = {"HUB_DATA": str(self._data), "HUB_OUTBOUND_ALLOW": "127.0.0.0/8", "HUB_EMBEDDING": "off"}
+        # Where the model of agents answers, once somebody serves there.
+        self._kept = socket.socket()
+        self._kept.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # bound, not listening: that serves may bind it too
+        self._kept.bind(("127.0.0.1", 0))
+        self.model_port: int = self._kept.getsockname()[1]
+        own |= {"HUB_MODEL_URL": f"http://127.0.0.1:{self.model_port}/v1", "HUB_MODEL_NAME": "tokens"}
         self._environment = {**clean_environment(), **own}
         self._folder = folder
         self._cores = cores
@@ -115,6 +124,7 @@ class HubUnderTest:
         return self._engines
 
     async def _end(self) -> None:
+        self._kept.close()
         await self.server.stop()
         if self._engines is None:
             return

@@ -52,11 +52,11 @@ class NaiveServer:
                     members.discard(socket)
 
 
-async def serve(app: web.Application, relay: asyncio.Task[None] | None = None) -> None:
-    """Serve `app` on a free port until standard input ends, or until `relay` does."""
+async def serve(app: web.Application, relay: asyncio.Task[None] | None = None, *, port: int = 0) -> None:
+    """Serve `app` on `port`, or a free one, until standard input ends, or until `relay` does."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+    site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
     await site.start()
     print(f"serves on http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
     ending = asyncio.create_task(_input_ended())

@@ -1,6 +1,6 @@
 """A model's turn: it is asked, what it writes is told, and what failed is asked again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -27,10 +27,8 @@ class Spoken:
     end: Finished | None = None
 
 
-async def speak(
-    model: Model, request: Request, telling: Telling, clock: Clock, *, attempts: int, failed: Callable[[], None]
-) -> Spoken:
-    """Return a turn, told while it is written. `failed` is called where it is tried again.
+async def speak(model: Model, request: Request, telling: Telling, clock: Clock, *, attempts: int) -> Spoken:
+    """Return a turn, told while it is written.
 
     Raises HubError: BAD_GATEWAY where the model fails `attempts` times, PAYLOAD_TOO_LARGE where it writes too much.
     """
@@ -43,7 +41,6 @@ async def speak(
             tried += 1
             if error.is_final or tried >= attempts:
                 raise HubError("BAD_GATEWAY", f"The model gave no answer: {error}") from error
-            failed()
             await telling.flush()
             if telling.text != before:
                 await telling.go_back(before)

@@ -135,7 +135,6 @@ class Work:
             self._telling,
             self._clock,
             attempts=self._config.attempts,
-            failed=lambda: None,
         )
         await self._keep_turn(steps, spoken, began)
 

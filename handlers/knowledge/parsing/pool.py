@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from core.clock import Clock, SystemClock
 from core.deadline import within
 from core.errors import HubError
-from handlers.knowledge.parsing.child import Child, NoParser
+from handlers.knowledge.parsing.child import NoParser, Parser
 from handlers.knowledge.parsing.parsed import Parsed
 from handlers.knowledge.parsing.unparsable import Unparsable
 
@@ -34,8 +34,8 @@ class Parsers:
         self._places = asyncio.Semaphore(size)
         self._most = size + self._limits.waiting
         self._here = 0
-        self._idle: list[tuple[float, Child]] = []  # since when; the last one used is the first to be used again
-        self._busy: set[Child] = set()
+        self._idle: list[tuple[float, Parser]] = []  # since when; the last one used is the first to be used again
+        self._busy: set[Parser] = set()
         self._sweeping: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -80,14 +80,14 @@ class Parsers:
         for _ in range(self._size):
             await self._places.acquire()
 
-    async def _taken(self) -> Child:
+    async def _taken(self) -> Parser:
         self._refuse_closed()
         while self._idle:
             _, child = self._idle.pop()
             if child.is_usable:
                 return child
             await child.kill()
-        child = await Child.start(self._limits.memory)
+        child = await Parser.start(self._limits.memory)
         if self._closed:
             await child.kill()
         self._refuse_closed()
@@ -97,7 +97,7 @@ class Parsers:
         if self._closed:
             raise NoParser("The hub ends.")
 
-    async def _parsed(self, child: Child, content: bytes, content_type: str, name: str) -> Parsed:
+    async def _parsed(self, child: Parser, content: bytes, content_type: str, name: str) -> Parsed:
         self._busy.add(child)
         is_whole = False
         try:
@@ -115,7 +115,7 @@ class Parsers:
             self._busy.discard(child)
             await self._left(child, is_whole=is_whole)
 
-    async def _left(self, child: Child, *, is_whole: bool) -> None:
+    async def _left(self, child: Parser, *, is_whole: bool) -> None:
         if not is_whole or self._closed or not child.is_usable:
             await asyncio.shield(asyncio.ensure_future(child.kill()))
             return

@@ -1,4 +1,4 @@
-"""What the hub and its parsers say to each other over pipes: frames of four bytes of length and MessagePack. No I/O.
+"""What the hub and its parsers say to each other (core/processes/framing.py). No I/O.
 
 To the parser: [content_type, name, content]. Back: any number of ["chunks", [chunk, ...]], and at the end one of
     ["parsed", title, language, pages, metadata, is_last]
@@ -7,42 +7,26 @@ To the parser: [content_type, name, content]. Back: any number of ["chunks", [ch
 A parser whose answer says `is_last` ends after it. Chunks come in small parts: who decodes them can do other things in between.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import astuple
 from typing import Any
 
-import msgpack
-
 from handlers.knowledge.parsing.parsed import Chunk, Parsed, Place, Written
 from handlers.knowledge.retrieval.lexemes import literal
 
-LENGTH = struct.Struct(">I")
-LARGEST = (1 << 32) - 1
 # About a millisecond to decode.
 CHUNKS_A_FRAME = 32
 
 
-def framed(message: list[Any]) -> bytes:
-    """Return a message as it goes over the pipe."""
-    body = bytes(msgpack.packb(message) or b"")
-    return LENGTH.pack(len(body)) + body
-
-
-def unframed(body: bytes) -> list[Any]:
-    """Return the message of a frame, without its length."""
-    return msgpack.unpackb(body, max_map_len=LARGEST, max_array_len=LARGEST)
-
-
-def frames_of(parsed: Parsed, *, is_last: bool) -> Iterator[bytes]:
+def answers_of(parsed: Parsed, *, is_last: bool) -> Iterator[list[Any]]:
     """Yield the answer for a document that was parsed."""
     for begin in range(0, len(parsed.chunks), CHUNKS_A_FRAME):
-        yield framed(["chunks", [_packed(chunk) for chunk in parsed.chunks[begin : begin + CHUNKS_A_FRAME]]])
-    yield framed(["parsed", parsed.title, parsed.language, parsed.pages, dict(parsed.metadata), is_last])
+        yield ["chunks", [_packed(chunk) for chunk in parsed.chunks[begin : begin + CHUNKS_A_FRAME]]]
+    yield ["parsed", parsed.title, parsed.language, parsed.pages, dict(parsed.metadata), is_last]
 
 
 def chunk_from(packed: list[Any]) -> Chunk:
-    """Return the chunk that was packed by `frames_of`."""
+    """Return the chunk that was packed by `answers_of`."""
     kind, text, (headings, *place), terms = packed
     return Chunk(kind, text, Place(tuple(headings), *place), Written(*terms))
 

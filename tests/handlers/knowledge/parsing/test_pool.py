@@ -212,7 +212,7 @@ async def test_parser_dies_with_the_hub():
 
 CONFINED = """
 import socket
-from handlers.knowledge.parsing.confinement import confine
+from core.processes.confinement import confine
 import os, subprocess
 confine(1 << 30)
 for act in (lambda: open("/etc/passwd"), lambda: socket.socket(), lambda: os.pipe(), lambda: open("/tmp/x", "w")):

@@ -1,6 +1,6 @@
-"""What a parser may do: compute. Limits of the operating system, for this process, which cannot lift them again.
+"""What a confined process may do: compute. Limits of the operating system, for this process, which cannot lift them again.
 
-Of what a hostile document makes a library do, this keeps: opening any file or socket, writing files, starting processes,
+Of what hostile input makes a library do, this keeps: opening any file or socket, writing files, starting processes,
 taking more memory than it has, going on when the hub has gone.
 """
 

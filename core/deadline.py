@@ -1,7 +1,7 @@
 """Waiting with a bound, on the injected clock."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import structlog
@@ -32,6 +32,22 @@ async def within(clock: Clock, seconds: float, work: Awaitable[T]) -> T:
         raise TimeoutError
     finally:
         task.cancel()
+
+
+async def first_of(*works: Coroutine[Any, Any, T]) -> T:
+    """Do all until one has ended, and return what it returns, or raise what it raises, once the others have been ended.
+
+    Of several that end in one turn the first that is named counts. What the others end with is nobody's.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end_tasks(tasks)
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.exception()  # or it would be logged that nobody has asked
+    return next(task for task in tasks if task in ended).result()
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, again: float = AGAIN_SECONDS) -> None:

@@ -8,15 +8,15 @@ A comment every 15 s keeps proxies from giving up. What goes wrong before the fi
 that stops, end the parts.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
+from types import AsyncGeneratorType
 
 import orjson
 import structlog
 from aiohttp import web
 
 from core.clock import Clock
-from core.deadline import end_tasks, ended_within
+from core.deadline import first_of
 from core.errors import HubError
 from core.operations.results import Item, Streamed
 from rest.asked import Answer
@@ -56,7 +56,8 @@ class ServerSentEvents:
                 structlog.get_logger().exception("stream_failed", request_id=request_id)
                 await self._refuse(sending, HubError("INTERNAL_ERROR"), request_id)
         finally:
-            await streamed.parts.aclose()
+            if not _runs(streamed.parts):
+                await streamed.parts.aclose()
         return response
 
     async def _refuse(self, sending: "_Sending", error: HubError, request_id: str) -> None:
@@ -66,6 +67,11 @@ class ServerSentEvents:
             await sending.end()
         except _LeftError:
             pass
+
+
+def _runs(parts: AsyncGenerator[Item]) -> bool:
+    """Tell whether somebody is in it: who cancelled that did not wait for its end, which it comes to by itself."""
+    return isinstance(parts, AsyncGeneratorType) and parts.ag_running
 
 
 class _LeftError(Exception):
@@ -89,15 +95,19 @@ class _Sending:
         self._clock = clock
         self._ready = ready
         self._stopping_since: float | None = None
+        self._told_at = clock.monotonic()
+        self._is_writing = False
 
     async def all(self, first: Item | None) -> None:
         """Send the parts and the end. Raises what they raise, _LeftError, and HubError where the node stops."""
-        part = first
-        while part is not None:
-            await self.event(part)
-            self._look()
-            part = await self._next()
+        await first_of(self._send(first), self._watch())
         await self.end()
+
+    async def _send(self, first: Item | None) -> None:
+        if first is not None:
+            await self.event(first)
+        async for part in self._parts:
+            await self.event(part)
 
     async def event(self, item: Item) -> None:
         """Send one; waits while the client is slow."""
@@ -111,20 +121,15 @@ class _Sending:
         except ConnectionError as error:
             raise _LeftError from error
 
-    async def _next(self) -> Item | None:
-        """Return the next part, None at the end; while it is waited for, the connection is kept alive."""
-        waiting: asyncio.Task[Item | None] = asyncio.create_task(_part_of(self._parts))
-        told = self._clock.monotonic()
-        try:
-            while not await ended_within(self._clock, LOOK_SECONDS, waiting):
-                self._look()
-                if self._clock.monotonic() - told >= KEEPALIVE_SECONDS:
-                    await self._write(_KEEPALIVE)
-                    told = self._clock.monotonic()
-            return waiting.result()
-        finally:
-            if not waiting.done():
-                await end_tasks([waiting])
+    async def _watch(self) -> None:
+        """Keep the connection alive; raises _LeftError where it is not, and HubError where the node stops."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            if self._is_writing:  # a slow client is there as long as its connection: when that ends, so does the write
+                continue
+            self._look()
+            if self._clock.monotonic() - self._told_at >= KEEPALIVE_SECONDS:
+                await self._write(_KEEPALIVE)
 
     def _look(self) -> None:
         transport = self._request.transport
@@ -139,11 +144,10 @@ class _Sending:
             raise HubError("SERVICE_UNAVAILABLE", "This node stops; ask again", retry_after=1)
 
     async def _write(self, data: bytes) -> None:
+        self._is_writing = True
         try:
             await self._response.write(data)
         except ConnectionError as error:
             raise _LeftError from error
-
-
-async def _part_of(parts: AsyncGenerator[Item]) -> Item | None:
-    return await anext(parts, None)
+        self._is_writing = False
+        self._told_at = self._clock.monotonic()

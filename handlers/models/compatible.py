@@ -141,7 +141,7 @@ class CompatibleModel:
     async def _answer(self, request: Request) -> AsyncGenerator[Written]:
         reading = Reading(self._name, request.most_tokens * _LONGEST_TOKEN + _LONGEST_REST)
         with self._translated():
-            async with self._opened(request) as response, aclosing(response.iter_bytes()) as chunks:
+            async with self._opened(request) as response, aclosing(_body_of(response)) as chunks:
                 events = Events()
                 async with aclosing(self._texts(chunks, events, reading)) as texts:
                     async for text in texts:
@@ -158,10 +158,11 @@ class CompatibleModel:
         """Yield the pieces, up to the last."""
         heard, since = 0, self._clock.monotonic()
         async for chunk in chunks:
-            for data in events.feed(chunk):
-                text = reading.read(data)
-                if text:
-                    yield text
+            text, wrong = reading.read_all(events.feed(chunk))
+            if text:
+                yield text
+            if wrong is not None:
+                raise wrong
             now = self._clock.monotonic()
             if reading.heard > heard:
                 heard, since = reading.heard, now
@@ -224,6 +225,12 @@ class CompatibleModel:
         return _Failed(
             f"{self._name} answers {status}", after=None if after > MOST_PAUSE_SECONDS else after, counts=status != 429
         )
+
+
+def _body_of(response: Any) -> AsyncGenerator[bytes]:
+    """Return the chunks; decoding those that are not coded would cost as much as reading them."""
+    is_coded = response.headers.get("content-encoding", "identity").lower() != "identity"
+    return response.iter_bytes() if is_coded else response.http_response.aiter_raw()
 
 
 async def _tail(chunks: AsyncIterator[bytes], events: Events, reading: Reading) -> None:

@@ -5,7 +5,7 @@ are calls without a number or an id, arguments that are an object, names that co
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -47,6 +47,16 @@ class Reading:
     def is_ended(self) -> bool:
         """Whether it is whole; only what was used may come then."""
         return self.is_done or self._reason is not None
+
+    def read_all(self, parts: Sequence[bytes]) -> tuple[str, ModelError | None]:
+        """Return the text of parts that came together, and what is wrong with the one that it ends before."""
+        text = ""
+        try:
+            for data in parts:
+                text += self.read(data)
+        except ModelError as error:
+            return text, error
+        return text, None
 
     def read(self, data: bytes) -> str:
         """Return the text of a part. Raises ModelError, but not behind the end: the answer is whole whatever comes there."""

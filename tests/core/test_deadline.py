@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from core.deadline import CANCELS, end_tasks, ended_within, within
+from core.deadline import CANCELS, end_tasks, ended_within, first_of, within
 from tests.harness.clock import ManualClock
 
 
@@ -52,6 +55,46 @@ async def test_within_returns_raises_or_gives_up(clock: ManualClock):
         await waiting
     await clock.settle()
     assert ended
+
+
+async def test_first_of_ends_the_others(clock: ManualClock, caplog: pytest.LogCaptureFixture):
+    """The first that ends decides, with a result or an error; the others have ended before it is told, whatever they end with."""
+    ended: list[str] = []
+
+    async def after(seconds: float, result: str, *, at_the_end: Exception | None = None) -> str:
+        try:
+            await clock.sleep(seconds)
+        finally:
+            ended.append(result)
+            if at_the_end is not None:
+                raise at_the_end
+        return result
+
+    async def of_three(*works: Coroutine[Any, Any, str]) -> str:
+        ended.clear()
+        racing = asyncio.create_task(first_of(*works))
+        await clock.advance(1)
+        try:
+            return await racing
+        finally:
+            assert len(ended) == len(works)
+
+    assert await of_three(after(5, "slow"), after(1, "quick"), after(9, "slower", at_the_end=ValueError())) == "quick"
+    with pytest.raises(ZeroDivisionError):
+        await of_three(after(1, "quick", at_the_end=ZeroDivisionError()), after(1, "as quick", at_the_end=ValueError()))
+    assert await of_three(after(1, "first"), after(1, "second")) == "first"
+    gc.collect()
+    assert not caplog.records, "nobody has to ask the others"
+
+
+async def test_first_of_that_is_cancelled_ends_all(clock: ManualClock):
+    racing = asyncio.create_task(first_of(clock.sleep(5), clock.sleep(6)))
+    await clock.settle()
+    assert clock.sleeping == 2
+    racing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await racing
+    assert clock.sleeping == 0
 
 
 async def test_a_cancellation_that_gets_lost_is_repeated():

@@ -8,6 +8,7 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from core.errors import HubError
 from core.operations.results import Item, Streamed
@@ -19,12 +20,17 @@ from tests.harness.waiting import eventually
 
 @dataclass
 class Source:
-    """What a stream has: `items`, then `error`; it stands still before an item where there is a gate."""
+    """What a stream has: `items`, then `error`; it stands still before an item where there is a gate, and where it ends likewise.
+
+    `sending` is the task of the last request.
+    """
 
     items: list[Item] = field(default_factory=lambda: [Item("one", "{}"), Item("two", "{}")])
     error: Exception | None = None
     gate: asyncio.Event | None = None
+    end_gate: asyncio.Event | None = None
     ready: bool = True
+    sending: asyncio.Task[object] | None = None
     made: int = 0
     is_closed: bool = False
     url: str = ""
@@ -39,6 +45,8 @@ class Source:
             if self.error is not None:
                 raise self.error
         finally:
+            if self.end_gate is not None:
+                await self.end_gate.wait()
             self.is_closed = True
 
 
@@ -49,6 +57,7 @@ async def source(clock: ManualClock) -> AsyncIterator[Source]:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        made.sending = asyncio.current_task()
         try:
             return await events.send(request, Answer(200, headers), Streamed(made.parts()), "req_1")
         except HubError as error:
@@ -61,8 +70,9 @@ async def source(clock: ManualClock) -> AsyncIterator[Source]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     yield made
-    if made.gate is not None:
-        made.gate.set()
+    for gate in (made.gate, made.end_gate):
+        if gate is not None:
+            gate.set()
     await runner.cleanup()
 
 
@@ -140,6 +150,88 @@ async def test_nothing_is_made_ahead_of_a_slow_client(source: Source, client: ai
     assert source.made < 50 + 500
     response.close()
     await eventually(lambda: source.is_closed)
+
+
+async def test_slow_client_gets_the_parts_and_no_comments(
+    source: Source, client: aiohttp.ClientSession, clock: ManualClock
+):
+    """What waits for it keeps its connection alive; a node that stops meanwhile does not end what it can take yet."""
+    source.items = [Item("part", f'"{"x" * (1 << 16)}"')] * 500
+    async with client.post(source.url) as response:
+        await response.content.readuntil(b"\n\n")
+        made = await stands_still(source, clock)
+        source.ready = False
+        await clock.advance(10 * KEEPALIVE_SECONDS)
+        assert source.made == made < 500
+        source.ready = True
+        rest = await response.read()
+    assert rest.count(b"event: part\n") == 499
+    assert b": keepalive" not in rest
+
+
+async def stands_still(source: Source, clock: ManualClock) -> int:
+    """Wait until nothing more is made, since nothing more is taken; return how much was."""
+    seen = 0
+
+    async def same() -> bool:
+        nonlocal seen
+        before, seen = seen, source.made
+        await clock.settle()
+        return seen == before
+
+    await eventually(same, every=0.1)
+    return seen
+
+
+async def test_client_that_leaves_while_a_part_waits_for_it(
+    source: Source, client: aiohttp.ClientSession, clock: ManualClock
+):
+    """It has left, nothing has failed."""
+    source.items = [Item("part", f'"{"x" * (1 << 16)}"')] * 500
+    with capture_logs() as logs:
+        response = await client.post(source.url)
+        await response.content.readuntil(b"\n\n")
+        await stands_still(source, clock)
+        response.close()
+        await eventually(lambda: source.is_closed)
+    assert not logs
+    assert clock.sleeping == 0
+
+
+async def test_parts_that_fail_while_a_comment_is_due(
+    source: Source, client: aiohttp.ClientSession, clock: ManualClock
+):
+    """In the turn in which the connection is looked after: the error is told, once."""
+    source.gate, source.error = asyncio.Event(), HubError("BAD_GATEWAY")
+    source.items = [Item("one", "{}"), Item("two", "{}")]
+    async with client.post(source.url) as response:
+        await response.content.readuntil(b"\n\n")
+        await eventually(lambda: clock.sleeping > 0)
+        source.gate.set()
+        await clock.advance(KEEPALIVE_SECONDS + LOOK_SECONDS)
+        text = await response.read()
+    assert text.count(b"event: error\n") == 1
+    assert clock.sleeping == 0
+
+
+async def test_request_that_is_ended_twice_while_its_parts_end(
+    source: Source, client: aiohttp.ClientSession, clock: ManualClock
+):
+    """Parts may take a moment to end; who ends the request does not wait for that, and closes nothing that runs."""
+    source.gate, source.end_gate = asyncio.Event(), asyncio.Event()
+    async with client.post(source.url) as response:
+        await response.content.readuntil(b"\n\n")
+        await eventually(lambda: clock.sleeping > 0)
+        sending = source.sending
+        assert sending is not None
+        for _ in range(2):
+            sending.cancel()
+            await clock.settle()
+        await eventually(sending.done)
+        assert sending.cancelled()
+        assert not source.is_closed
+        source.end_gate.set()
+        await eventually(lambda: source.is_closed)
 
 
 async def test_node_that_stops_says_so(source: Source, client: aiohttp.ClientSession, clock: ManualClock):

@@ -1,41 +1,31 @@
 """What a run writes, on its way to its readers: joined deltas into its rooms, and the text so far into PostgreSQL.
 
-What comes within 25 ms is one delta; the first goes at once. The text is saved a second after it was told, at the latest, with the
-place in each room up to which it goes: whoever joins gets the text, and goes on from there. Where Redis has lost a room, or does
-not answer, the room is told the whole text as soon as it can be.
+What comes within a tick is one delta (handlers/models/ticks.py); the first goes at once. The text is saved a second after it was
+told, at the latest, with the place in each room up to which it goes: whoever joins gets the text, and goes on from there. Where
+Redis has lost a room, or does not answer, the room is told the whole text as soon as it can be.
 """
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import orjson
 import structlog
 
 from core.clock import Clock
-from core.deadline import ended_within
+from core.deadline import first_of
 from core.errors import HubError
 from core.events.event import SOURCE
 from core.store.database import Database
 from handlers.agents.executions.store import SQL
+from handlers.lasting.announcing import Rooms, number_of
+from handlers.models.ticks import tick_of, until_tick
 from rooms.fence import Fence, Outrun, RoomLost
-from rooms.live import Published
 
-JOIN_SECONDS = 0.025
 SAVE_SECONDS = 1.0
 RETRY_SECONDS = 0.25
-
-
-class Rooms(Protocol):
-    """Publishes into live rooms, as LiveRooms does."""
-
-    async def publish(
-        self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str, fence: Fence | None = None
-    ) -> Published:
-        """Publish an event. Raises HubError, Outrun, RoomLost."""
-        ...
 
 
 @dataclass(slots=True)
@@ -51,11 +41,6 @@ def rooms_of(row: Any) -> list[str]:
     """Return the channels of an execution: its own, and its session's."""
     session = [] if row["session_id"] is None else [f"sessions:{row['session_id']}"]
     return [f"runs:{row['id']}", *session]
-
-
-def number_of(attempt: int, *, is_end: bool = False) -> int:
-    """Return the number of an attempt under its execution's fence: what ends or pauses it comes after all else, once."""
-    return 2 * attempt + is_end
 
 
 class Telling:
@@ -74,8 +59,8 @@ class Telling:
         self._fresh: list[str] = []
         self._more = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._told_at = self._saved_at = clock.monotonic()
-        self._is_saved = True
+        self._told_at = -1
+        self._unsaved = asyncio.Event()
 
     @property
     def places(self) -> str | None:
@@ -116,46 +101,43 @@ class Telling:
         """Tell that what came after `text` is void: the attempt goes on from there."""
         async with self._turn:
             self._fresh.clear()
+            self._unsaved.set()
             self.text = text
             self.sequence += 1
             await self._say("run.restarted", {"sequence": self.sequence, "text": text})
 
     async def run(self) -> None:
         """Tell and save until cancelled; raises Outrun."""
-        while True:
-            await self._wait()
-            if self._fresh:
-                await self._clock.sleep(max(0.0, self._told_at + JOIN_SECONDS - self._clock.monotonic()))
-                await self.flush()
-            if not self._is_saved and self._clock.monotonic() - self._saved_at >= SAVE_SECONDS:
-                async with self._turn:
-                    await self._save()
+        await first_of(self._tell_on(), self._save_on())
 
-    async def _wait(self) -> None:
-        """Return when there is something to tell, or to save."""
-        self._more.clear()
-        if self._fresh:
-            return
-        waiting = asyncio.ensure_future(self._more.wait())
-        try:
-            if self._is_saved:
-                await waiting
-            else:
-                left = self._saved_at + SAVE_SECONDS - self._clock.monotonic()
-                await ended_within(self._clock, max(0.0, left), waiting)
-        finally:
-            waiting.cancel()
+    async def _tell_on(self) -> None:
+        """Tell what is written: at once where nothing was told since the last tick, else with the next one."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            now = self._clock.monotonic()
+            if self._told_at == tick_of(now):
+                await self._clock.sleep(until_tick(now))
+            await self.flush()
+
+    async def _save_on(self) -> None:
+        """Save what is told a second after it was; what cannot be saved then, another second later."""
+        while True:
+            await self._unsaved.wait()
+            await self._clock.sleep(SAVE_SECONDS)
+            async with self._turn:
+                if self._unsaved.is_set():
+                    await self._save()
 
     async def _tell(self) -> None:
         if not self._fresh:
             return
         piece = "".join(self._fresh)
         self._fresh.clear()
-        if self._is_saved:  # what is told now is saved a second later
-            self._is_saved, self._saved_at = False, self._clock.monotonic()
+        self._unsaved.set()
         self.text += piece
         self.sequence += 1
-        self._told_at = self._clock.monotonic()
+        self._told_at = tick_of(self._clock.monotonic())
         await self._say("run.delta", {"sequence": self.sequence, "text": piece})
 
     async def _say(self, type: str, data: Mapping[str, Any]) -> None:
@@ -172,6 +154,9 @@ class Telling:
                 room.place = None
 
     async def _tell_all(self, type: str, data: Mapping[str, Any]) -> None:
+        if len(self._told) == 1:  # of two, each has a task
+            await self._say_in(self._told[0], type, data)
+            return
         told = await asyncio.gather(*(self._say_in(room, type, data) for room in self._told), return_exceptions=True)
         for each in told:
             if each is not None:
@@ -204,7 +189,6 @@ class Telling:
 
     async def _save(self) -> bool:
         """Save text and places; False while PostgreSQL is away. Raises Outrun."""
-        self._saved_at = self._clock.monotonic()
         saved = (self._id, self._attempt, self.text, self.sequence, self.places)
         try:
             async with self._database.read(self._org_id) as db:
@@ -213,7 +197,7 @@ class Telling:
             return False  # a second later it is tried again
         if not is_ours:
             raise Outrun
-        self._is_saved = True
+        self._unsaved.clear()
         return True
 
 

@@ -35,13 +35,13 @@ async def turn_of(model: CompatibleModel, request: Request) -> list[Written]:
         return [each async for each in parts]
 
 
-async def written(model: CompatibleModel) -> list[str]:
+async def written(model: CompatibleModel) -> str:
     async with aclosing(model.write(ASKED, most_tokens=100)) as pieces:
-        return [piece async for piece in pieces]
+        return "".join([piece async for piece in pieces])
 
 
 async def test_text_comes_as_it_is_written(provider: FakeProvider, model: CompatibleModel):
-    """The first piece before the last is written."""
+    """The first piece before the last is written; what comes together is one."""
     provider.gate = asyncio.Event()
     async with aclosing(model.write(ASKED, most_tokens=100)) as pieces:
         assert await anext(pieces) == "Install it "
@@ -57,7 +57,7 @@ async def test_text_comes_as_it_is_written(provider: FakeProvider, model: Compat
 async def test_who_is_told_to_wait_asks_once_more(provider: FakeProvider, model: CompatibleModel):
     """Before the first word nothing is lost by it."""
     provider.faults.append(status(429, **{"Retry-After": "0"}))
-    assert await written(model) == list(provider.pieces)
+    assert await written(model) == provider.text
     assert len(provider.calls) == 2
 
 
@@ -85,7 +85,7 @@ async def test_fault_is_an_error_of_the_model(provider: FakeProvider, model: Com
         await written(model)
     assert "sk-" not in str(caught.value)
     assert "as the test wants" not in str(caught.value)
-    assert await written(model) == list(provider.pieces)
+    assert await written(model) == provider.text
 
 
 async def test_stream_that_stands_still_is_given_up(provider: FakeProvider, clock: ManualClock):
@@ -115,7 +115,7 @@ async def test_endpoint_that_fails_is_left_alone_for_a_while(
             await written(model)
     assert len(provider.calls) == 2 * FAILURES
     await clock.advance(10)
-    assert await written(model) == list(provider.pieces)
+    assert await written(model) == provider.text
 
 
 async def test_endpoint_that_has_much_to_do_is_still_asked(provider: FakeProvider, model: CompatibleModel):
@@ -124,7 +124,7 @@ async def test_endpoint_that_has_much_to_do_is_still_asked(provider: FakeProvide
     for _ in range(FAILURES + 1):
         with pytest.raises(ModelError, match="429"):
             await written(model)
-    assert await written(model) == list(provider.pieces)
+    assert await written(model) == provider.text
 
 
 async def test_who_finds_out_whether_it_is_well_again_is_one(
@@ -143,14 +143,14 @@ async def test_who_finds_out_whether_it_is_well_again_is_one(
             await written(model)
         provider.gate.set()
         assert [piece async for piece in probing]
-    assert await written(model) == list(provider.pieces)
+    assert await written(model) == provider.text
 
 
 async def test_model_that_thinks_is_asked_as_it_wants(provider: FakeProvider, model: CompatibleModel):
     """Such models refuse `max_tokens` and `temperature`; that is found out once."""
     provider.refuses = {"max_tokens", "temperature"}
-    assert await written(model) == list(provider.pieces)
-    assert await written(model) == list(provider.pieces)
+    assert await written(model) == provider.text
+    assert await written(model) == provider.text
     assert [("max_tokens" in call, "temperature" in call) for call in provider.calls] == [
         (True, True),
         (False, False),
@@ -177,7 +177,7 @@ async def test_request_that_is_refused_teaches_nothing(provider: FakeProvider, m
     with pytest.raises(ModelError) as caught:
         await written(model)
     assert caught.value.is_final
-    assert await written(model) == list(provider.pieces)
+    assert await written(model) == provider.text
     assert "max_tokens" in provider.calls[-1]
 
 
@@ -189,7 +189,7 @@ async def test_endpoint_that_wants_a_moment_gets_it(provider: FakeProvider, mode
     await clock.advance(2.9)
     assert len(provider.calls) == 1
     await clock.advance(0.2)
-    assert await writing == list(provider.pieces)
+    assert await writing == provider.text
     provider.faults.append(status(429, **{"Retry-After": "60"}))
     with pytest.raises(ModelError, match="429"):
         await written(model)
@@ -214,7 +214,7 @@ async def test_what_fails_before_its_first_word_is_asked_once_more(
     writing = asyncio.create_task(written(model))
     await eventually(lambda: clock.sleeping)
     await clock.advance(1)
-    assert await writing == list(provider.pieces)
+    assert await writing == provider.text
 
 
 async def test_answer_without_end_is_ended(provider: FakeProvider, model: CompatibleModel):
@@ -386,13 +386,13 @@ async def test_redirect_is_followed(provider: FakeProvider, model: CompatibleMod
         return web.Response(status=307, headers={"Location": str(request.url.with_query("again"))})
 
     provider.faults.append(elsewhere)
-    assert await written(model) == list(provider.pieces)
+    assert await written(model) == provider.text
 
 
 async def test_nul_is_left_out(provider: FakeProvider, model: CompatibleModel):
     """PostgreSQL keeps none."""
     provider.pieces = ["a\x00b", "\x00"]
-    assert await written(model) == ["ab"]
+    assert await written(model) == "ab"
 
 
 async def test_nobody_there():

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from handlers.models.extractive import NOTHING_FOUND, NOTHING_TO_DO, ExtractiveModel
-from handlers.models.model import Delta, Finished, Message, Request, ToolCall, ToolSpec, Written
+from handlers.models.model import Delta, Finished, Message, ModelError, Request, ToolCall, ToolSpec, Written
 
 
 def tool(name: str, **properties: Any) -> ToolSpec:
@@ -147,29 +147,70 @@ async def test_answer_ends_at_its_tokens():
     assert await said(answered("delegate", "One two three"), most_tokens=2) == "One two"
 
 
+ORDER = {"total": 12.5, "currency": "EUR", "lines": [{"name": "Shoes", "price": 12.5, "shelf": 4}]}
+LINES = {
+    "type": "array",
+    "items": {"type": "object", "properties": {"name": {"type": "string"}}, "additionalProperties": False},
+}
+
+
+def schema_of(*required: str, **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
 @pytest.mark.parametrize(
-    "schema",
+    ("result", "schema", "told"),
     [
-        {"type": "object"},
-        {"type": "object", "properties": {"text": {"type": "string"}}},
-        {
-            "type": "object",
-            "properties": {
-                "kind": {"enum": ["bad", "good"]},
-                "of": {"const": 7},
-                "deep": {
-                    "type": "object",
-                    "properties": {"text": {"type": ["string", "null"]}, "n": {"type": "integer"}},
-                },
-                "list": {"type": "array", "items": {"type": "string"}},
-            },
-            "required": ["kind", "of", "deep", "list"],
-        },
+        (ORDER, schema_of("total", total={"type": "number"}, weight={"type": "number"}), {"total": 12.5}),
+        (ORDER, schema_of("lines", lines=LINES), {"lines": [{"name": "Shoes"}]}),
+        (ORDER, {"type": "object"}, ORDER),
+        ("It is good.", {"type": "object"}, {"text": "It is good."}),
+        ("It is good.", schema_of("text", text={"type": "string"}), {"text": "It is good."}),
+        (
+            {"server": "lib", "is_cut": False, "note": "data", "result": '{"shelf": 4}'},
+            schema_of("shelf", shelf={"type": "integer"}),
+            {"shelf": 4},
+        ),
+        (
+            {"label": "good", "scores": {}},
+            schema_of("label", label={"enum": ["bad", "good"]}, version={"const": 7}, unit={"default": "kg"}),
+            {"label": "good", "version": 7, "unit": "kg"},
+        ),
     ],
-    ids=["any object", "one text", "all kinds"],
+    ids=["named", "within", "all that there is", "a text", "the text", "of a server", "of the schema itself"],
 )
-async def test_structured_answer_has_the_text_in_it(schema: dict[str, Any]):
-    told = orjson.loads(await said(answered("delegate", "It is good."), schema=schema))
-    jsonschema.validate(told, schema)
-    assert "It is good." in str(told)
-    assert told.get("kind", "good") == "good"
+async def test_schema_is_filled_by_what_the_tool_gave(result: Any, schema: dict[str, Any], told: Any):
+    """By its name; what need not be there, and nobody gave, is left out."""
+    content = result if isinstance(result, str) else orjson.dumps(result).decode()
+    filled = orjson.loads(await said(answered("delegate", content), schema=schema))
+    jsonschema.validate(filled, schema)
+    assert filled == told
+
+
+async def test_answer_in_words_is_text_or_answer():
+    """Beside the fields of the result; the sentences have their numbers."""
+    result = orjson.dumps({"passages": [], "quoted": "By pip [1].", "supported": True}).decode()
+    schema = schema_of("answer", "supported", answer={"type": "string"}, supported={"type": "boolean"})
+    filled = orjson.loads(await said(answered("knowledge_query", result), schema=schema))
+    assert filled == {"answer": "By pip [1].", "supported": True}
+
+
+@pytest.mark.parametrize(
+    ("messages", "cause"),
+    [
+        (answered("delegate", "{}"), "No tool gave what the schema asks for: total, currency"),
+        (answered("delegate", "In words."), "No tool gave what the schema asks for: total, currency"),
+        (answered("delegate", '{"total": "x", "currency": "EUR"}'), r"not of the schema: output\.total: "),
+        (answered("delegate", "Error: it is away"), "Error: it is away"),
+        ([Message("user", " ")], "could fill the schema: I can look things up"),
+        ([Message("user", "/nothing")], "There is no tool nothing"),
+    ],
+    ids=["not given", "words", "of another type", "failed", "nothing to do", "no such tool"],
+)
+async def test_schema_that_cannot_be_filled_is_refused_with_the_cause(messages: Sequence[Message], cause: str):
+    """Nothing is made up; to ask again is of no use."""
+    schema = schema_of("total", "currency", total={"type": "number"}, currency={"type": "string"})
+    with pytest.raises(ModelError, match=cause) as refused:
+        await said(messages, schema=schema)
+    assert refused.value.is_final
+    assert refused.value.is_unfit

@@ -46,6 +46,7 @@ async def models(
 async def test_hub_without_providers_has_a_model():
     models = Models(Settings.load(), SystemClock())
     assert models.names == ["extractive"]
+    assert models.configured is None
     assert (await turn_of(models.named([])))[1].model == "extractive"
     await models.close()
 
@@ -59,6 +60,7 @@ async def test_each_is_reached_by_its_name(models: Models, provider: FakeProvide
     assert (provider.calls[0]["model"], provider.keys) == ("tiny", ["Bearer none"])
     assert (other.calls[0]["model"], other.keys) == ("of-theirs", ["Bearer sk-other"])
     assert models.named(["other"]) is models.named(["other"])
+    assert models.configured is models.named(["tiny"])
 
 
 async def test_next_is_asked_where_one_fails(models: Models, provider: FakeProvider):

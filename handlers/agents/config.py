@@ -4,8 +4,8 @@ What is not known here is the client's own and is left alone, so that an agent o
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -17,7 +17,7 @@ from handlers.described import WITHOUT_NUL
 from handlers.events.schemas import compiled
 
 # Capabilities that bring a tool, which has the same name; others say something to people only.
-CAPABILITIES = ("text_processing", "knowledge_query", "http_request", "delegate")
+CAPABILITIES = ("text_processing", "knowledge_query", "http_request", "delegate", "twin_simulation")
 # What an agent without any of these can do: nothing that reaches out of its organisation.
 USUAL_CAPABILITIES = frozenset({"text_processing", "knowledge_query"})
 MOST_TOOLS = 64
@@ -79,10 +79,20 @@ class HttpConfig(_Part):
 
 
 class McpServer(_Part):
-    """An MCP server whose tools the agent has, each as `<name>__<tool>`."""
+    """An MCP server whose tools the agent has, each as `<name>__<tool>`.
+
+    `token` and `headers` say what it knows the agent by: that is kept elsewhere (handlers/agents/credentials.py).
+    """
 
     name: ServerName
     url: Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://")]
+    token: Literal[True] | None = None
+    headers: dict[str, Literal[True]] = {}
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """What is kept of it."""
+        return [*(["token"] if self.token else []), *(f"headers.{name.lower()}" for name in self.headers)]
 
 
 class AgentConfig(_Part):
@@ -91,6 +101,8 @@ class AgentConfig(_Part):
     `model` empty: the hub's own choice; those of `fallback` are asked in turn where it fails. `most_tokens` bounds one turn of the
     model, `most_total_tokens` and `most_seconds` a run. `attempts`: how often a turn is tried. `approve`: tools that a person says
     yes to before each call, `*` for all. `agents`: whom it may delegate to (empty: any), up to `depth` delegations deep.
+    `output_schema` is a JSON Schema of an object: answers are JSON of it.
+    `twins`: what it may simulate (empty: what those may for whom it works).
     """
 
     model: ModelName | None = None
@@ -108,6 +120,8 @@ class AgentConfig(_Part):
     mcp: list[McpServer] = Field(default=[], max_length=MOST_SERVERS)
     agents: list[Annotated[UUID, Field(strict=False)]] = Field(default=[], max_length=100)
     depth: int = Field(default=4, ge=1, le=8)
+    output_schema: dict[str, Any] | None = None
+    twins: list[Annotated[UUID, Field(strict=False)]] = Field(default=[], max_length=100)
 
     @property
     def models(self) -> Sequence[str]:
@@ -146,15 +160,24 @@ def _tool_problems(tools: Sequence[DeclaredTool], place: str, taken: frozenset[s
                 f"{here}.name", "INVALID_FORMAT", "Another tool has this name, or may have it (two underscores)"
             )
         seen.add(tool.name)
-        if tool.parameters.get("type", "object") != "object":
-            yield Detail(f"{here}.parameters.type", "INVALID_FORMAT", "The arguments of a tool are an object")
-        try:
-            compiled(tool.parameters, f"{here}.parameters")
-        except HubError as error:
-            yield from error.details
+        yield from schema_problems(tool.parameters, f"{here}.parameters")
+
+
+def schema_problems(schema: Mapping[str, Any], place: str) -> list[Detail]:
+    """Return what is wrong with the JSON Schema of an object, of a tool's arguments or of an answer, that stands at `place`."""
+    wrong: list[Detail] = []
+    if schema.get("type", "object") != "object":
+        wrong.append(Detail(f"{place}.type", "INVALID_FORMAT", "The arguments of a tool, and an answer, are an object"))
+    try:
+        compiled(schema, place)
+    except HubError as error:
+        wrong += error.details
+    return wrong
 
 
 def _problems(config: AgentConfig) -> Iterator[Detail]:
+    if config.output_schema is not None:
+        yield from schema_problems(config.output_schema, "config.output_schema")
     servers = [each.name for each in config.mcp]
     for number, name in enumerate(servers):
         if name in servers[:number]:

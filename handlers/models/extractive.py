@@ -6,23 +6,37 @@ What the last message of the user says decides, docs/agents.md, "The extractive 
     summarize|extract|classify ...:    text_processing, where it is offered
     anything else                      knowledge_query, where it is offered
 
-What the tool gave is then the answer: of knowledge_query the quoted sentences with their numbers, or that nothing was found.
+What the tool gave is then the answer: of knowledge_query the quoted sentences with their numbers, or that nothing was found;
+of twin_simulation its findings. Where a schema is asked for, it is filled by what the tool gave (handlers/models/filling.py), or
+refused.
 """
 
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
 import orjson
 
 from core.model_providers import BUILT_IN
-from handlers.models.model import Delta, Finished, Message, Request, ToolCall, ToolSpec, Written, text_of
-from handlers.models.shaping import shaped
+from handlers.models.filling import fields_in, fields_of, filled
+from handlers.models.model import (
+    FAILED,
+    Delta,
+    Finished,
+    Message,
+    ModelError,
+    Request,
+    ToolCall,
+    ToolSpec,
+    Written,
+    text_of,
+)
 
-KNOWLEDGE, TEXTS = "knowledge_query", "text_processing"
+KNOWLEDGE, TEXTS, SIMULATION = "knowledge_query", "text_processing", "twin_simulation"
 NOTHING_FOUND = "I found nothing about that in the knowledge bases."
 NOTHING_TO_DO = (
     "I can look things up in knowledge bases and call tools, but this agent has neither a base nor that tool."
@@ -45,14 +59,14 @@ class ExtractiveModel:
         return BUILT_IN
 
     async def respond(self, request: Request) -> AsyncGenerator[Written]:
-        """Yield a turn, word by word. Never fails."""
+        """Yield a turn, word by word. Raises ModelError, before the first, only where a schema is asked for that it cannot fill."""
         said = _said(request)
         asked = sum(len(message.content.split()) for message in request.messages)
         if isinstance(said, ToolCall):
             yield said
             yield Finished("calls", BUILT_IN, asked, len(said.arguments.split()))
             return
-        pieces = _PIECES.finditer(said if request.schema is None else shaped(said, request.schema))
+        pieces = _PIECES.finditer(said.text if request.schema is None else _formed(said, request.schema))
         count = 0
         for piece in islice(pieces, request.most_tokens):
             count += 1
@@ -68,18 +82,32 @@ class ExtractiveModel:
                 yield piece
 
 
-def _said(request: Request) -> str | ToolCall:
-    places = [place for place, message in enumerate(request.messages) if message.role == "user"]
-    if not places:
-        return NOTHING_TO_DO
-    text, since = request.messages[places[-1]].content, request.messages[places[-1] + 1 :]
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is said to a person, and the tool's result that it is made of; None: no tool was called."""
+
+    text: str
+    result: str | None = None
+
+
+def _formed(said: _Said, schema: Mapping[str, Any]) -> str:
+    if said.result is None or said.result.startswith(FAILED):
+        raise ModelError(f"No tool gave what could fill the schema: {said.text}", is_final=True, is_unfit=True)
+    return filled(schema, said.result, said.text)
+
+
+def _said(request: Request) -> _Said | ToolCall:
+    asked = [place for place, each in enumerate(request.messages) if each.role == "user" and not each.is_correction]
+    if not asked:
+        return _Said(NOTHING_TO_DO)
+    text, since = request.messages[asked[-1]].content, request.messages[asked[-1] + 1 :]
     results = [message for message in since if message.role == "tool"]
     if results:
-        return _told(results[-1], since)
+        return _Said(_told(results[-1], since), results[-1].content)
     tools = {tool.name: tool for tool in request.tools}
     called = _called(text, tools)
     if called is None or isinstance(called, str):
-        return called or NOTHING_TO_DO
+        return _Said(called or NOTHING_TO_DO)
     name, arguments = called
     return ToolCall(f"call_{len(request.messages)}", name, arguments)
 
@@ -123,7 +151,7 @@ def _task(task: str, detail: str, text: str) -> dict[str, Any] | None:
 
 
 def _longest(tool: ToolSpec, name: str) -> int:
-    told = _object(_object(tool.parameters.get("properties")).get(name)).get("maxLength")
+    told = fields_in(fields_in(tool.parameters.get("properties")).get(name)).get("maxLength")
     return told if isinstance(told, int) else 8_000
 
 
@@ -131,9 +159,11 @@ def _told(result: Message, since: Sequence[Message]) -> str:
     """Return what a tool's result says to a person."""
     calls = [call for message in since for call in message.calls]
     name = next((call.name for call in calls if call.id == result.call_id), None)
-    told = _read(result.content)
+    told = fields_of(result.content)
     if name == KNOWLEDGE and "quoted" in told:
         return str(told["quoted"] or NOTHING_FOUND) if told.get("supported", True) else NOTHING_FOUND
+    if name == SIMULATION and told.get("findings"):
+        return " ".join(map(str, told["findings"]))
     if name == TEXTS and told:
         return _of_text(told)
     return result.content.strip() or "The tool gave nothing."
@@ -148,14 +178,3 @@ def _of_text(told: Mapping[str, Any]) -> str:
         f"{kind}: {', '.join(map(str, found))}" for kind, found in told.items() if isinstance(found, list) and found
     ]
     return "\n".join(lines) or "There is nothing of that in the text."
-
-
-def _read(text: str) -> dict[str, Any]:
-    try:
-        return _object(orjson.loads(text))
-    except orjson.JSONDecodeError:
-        return {}
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

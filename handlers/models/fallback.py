@@ -34,7 +34,7 @@ class FallbackModel:
                 if is_begun:
                     raise
                 if model is self._models[-1]:
-                    raise ModelError(str(error), is_final=is_final) from error
+                    raise ModelError(str(error), is_final=is_final, is_unfit=error.is_unfit) from error
                 structlog.get_logger().warning("model_failed", model=model.name, detail=str(error))
             else:
                 return

@@ -8,13 +8,20 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+# How the result of a tool that has failed begins, as models read it.
+FAILED = "Error: "
+
 
 class ModelError(Exception):
-    """A model that did not answer, or not to the end. `is_final`: what was asked is at fault, so asking again is of no use."""
+    """A model that did not answer, or not to the end. `is_final`: what was asked is at fault, so asking again is of no use.
 
-    def __init__(self, message: str, *, is_final: bool = False) -> None:
+    `is_unfit`: it has no answer of the schema that was asked for.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False, is_unfit: bool = False) -> None:
         super().__init__(message)
         self.is_final = is_final
+        self.is_unfit = is_unfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +35,16 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is said to a model, and by whom. An assistant's may have `calls`; a tool's answers the call `call_id`."""
+    """What is said to a model, and by whom. An assistant's may have `calls`; a tool's answers the call `call_id`.
+
+    `is_correction`: no person says it; it tells what is wrong with the answer before it.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
+    is_correction: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,7 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One turn. `schema`: the text is to be JSON of this schema."""
+    """One turn. `schema`: the text is to be JSON of this schema, of an object; whether it is, who asks has to look."""
 
     messages: Sequence[Message]
     most_tokens: int

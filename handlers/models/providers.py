@@ -49,6 +49,11 @@ class Models:
         models = [self._model(name) for name in known or self.names[:1]]
         return models[0] if len(models) == 1 else FallbackModel(models)
 
+    @property
+    def configured(self) -> Model | None:
+        """The first of the settings; None where there is but the built-in one."""
+        return next((self._model(name) for name in self._providers), None)
+
     async def close(self) -> None:
         """Close the connections of all."""
         while self._opened:

@@ -14,6 +14,7 @@ from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Deleted, Document, Page, Shown
 from core.operations.validation import validated
 from core.outbound import Outbound
+from core.seal import Seal
 from core.store.statements import Statements
 from handlers.resources.etag import matches
 from handlers.resources.models import DeleteInput, GetInput
@@ -29,7 +30,7 @@ from handlers.webhooks.models import (
     WebhookWithSecret,
 )
 from handlers.webhooks.rights import check_caller, check_url
-from handlers.webhooks.secrets import Seal, make_secret
+from handlers.webhooks.secrets import make_secret, purpose_of
 from handlers.webhooks.sender import Receiver, Sender, trial
 from handlers.webhooks.store import SQL, missing
 
@@ -81,7 +82,7 @@ class Webhooks:
         check_caller(ctx.caller, sees_events=True)
         await check_url(self._outbound, new.url)
         id, secret = new_id(), make_secret()
-        sealed = self._seal.seal(ctx.caller.org_id, id, secret)
+        sealed = self._seal.seal(purpose_of(ctx.caller.org_id, id), secret)
         async with ctx.transaction() as db:
             made = await store.create(db, ctx.caller.org_id, id, new, sealed, ctx.now)
         return made.document(secret)
@@ -143,7 +144,7 @@ class Webhooks:
         check_caller(ctx.caller, sees_events=True)
         held = await _held(ctx, ctx.db, wanted)
         secret = make_secret()
-        sealed = self._seal.seal(ctx.caller.org_id, held.id, secret)
+        sealed = self._seal.seal(purpose_of(ctx.caller.org_id, held.id), secret)
         overlap = float(wanted.overlap_seconds)
         await ctx.db.execute(SQL["rotate"], ctx.caller.org_id, held.id, sealed, overlap, ctx.now)
         return (await store.find(ctx.db, ctx.caller.org_id, held.id) or missing()).document(secret)
@@ -202,7 +203,7 @@ async def receiver_of(db: Statements, seal: Seal, org_id: UUID, id: UUID) -> Rec
 def opened(row: Any, seal: Seal, org_id: UUID, id: UUID) -> Receiver:
     """Return a receiver out of a row of `target`."""
     sealed = [each for each in (row["secret"], row["old_secret"]) if each is not None]
-    secrets = [seal.open(org_id, id, each) for each in sealed]
+    secrets = [seal.open(purpose_of(org_id, id), each) for each in sealed]
     return Receiver(row["url"], [each for each in secrets if each is not None])
 
 

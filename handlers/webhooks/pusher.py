@@ -17,12 +17,12 @@ from core.events.subscriptions import deliveries
 from core.events.subscriptions import store as subscriptions
 from core.events.subscriptions.dead_letters import announce, announcements
 from core.events.subscriptions.subscription import Delivery
+from core.seal import Seal
 from core.store.database import Database, StatementError
 from core.store.statements import Statements
 from handlers.webhooks.answered import Answered, Answers
 from handlers.webhooks.operations import opened
 from handlers.webhooks.policy import FAILING_SECONDS, Sent
-from handlers.webhooks.secrets import Seal
 from handlers.webhooks.sender import Receiver, Sender, message_of
 from handlers.webhooks.store import SQL
 from handlers.webhooks.turns import Endpoint, Turn, Turns

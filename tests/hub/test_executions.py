@@ -11,11 +11,14 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 
 from core.store.engines import EngineUrls
+from tests.handlers.agents.tools.mcp_server import listed, speaking
 from tests.harness.engines import Template, flush, run
 from tests.harness.hub_process import CHECKOUT, HubProcess, HubProcesses
 from tests.harness.organisations import Organisation, Organisations
+from tests.harness.outside import serving
 from tests.harness.rest_client import Answer, RestClient
 from tests.harness.waiting import eventually
 
@@ -33,7 +36,10 @@ STORIES = {
         {"pieces": ["Done."]},
     ],
     "slowly": [{"words": 200, "rate": 20}],
+    "book": [{"calls": [{"name": "lib__find", "arguments": {}}]}, {"pieces": ["It is there."]}],
+    "total": [{"pieces": ['{"total": ', "12.5}"]}],
 }
+TOTAL = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,7 @@ async def tell(provider: str) -> None:
 def hub(urls: EngineUrls, provider: str) -> Iterator[HubProcess]:
     """One node, whose model this provider's is."""
     processes = HubProcesses()
-    environment = {"HUB_MODEL_URL": f"{provider}/v1", "HUB_MODEL_NAME": "fake"}
+    environment = {"HUB_MODEL_URL": f"{provider}/v1", "HUB_MODEL_NAME": "fake", "HUB_OUTBOUND_ALLOW": "127.0.0.0/8"}
     yield run(processes.start(urls=urls, environment=environment))
     processes.end()
 
@@ -127,8 +133,8 @@ async def test_execute_waits_for_the_answer(client: RestClient):
     assert done.body["usage"]["steps"] == 1
     path = f"/v2/executions/{done.body['id']}"
     assert (await client.call("GET", path)).body == done.body
-    for listed in ("/v2/executions", f"/v2/agents/{id}/executions"):
-        page = (await client.call("GET", listed)).body
+    for place in ("/v2/executions", f"/v2/agents/{id}/executions"):
+        page = (await client.call("GET", place)).body
         assert [each["id"] for each in page["data"]] == [done.body["id"]]
     assert page["data"] == [done.body]
     (step,) = (await client.call("GET", f"{path}/steps")).body["data"]
@@ -254,6 +260,118 @@ async def test_cancelling_ends_it_at_once(client: RestClient):
     assert rest[-1][0] == "run.cancelled"
     again = await client.call("POST", f"{path}/cancel")
     assert (again.status, again.body) == (200, ended.body)
+
+
+async def test_executions_end_with_their_agent(client: RestClient, organisation: Organisation):
+    """Who waits for one is told so; their rows are a job's."""
+    id = await agent(client)
+    waiting = asyncio.create_task(execute(client, id, "slowly"))
+
+    async def runs() -> bool:
+        listed = await client.call("GET", f"/v2/agents/{id}/executions?status=running")
+        return listed.body["pagination"]["total"] == 1
+
+    async def is_left_to_a_job() -> bool:
+        jobs = await organisation.rows("SELECT kind, status FROM jobs WHERE kind LIKE 'agents.%' AND key = $1", id)
+        return {tuple(row) for row in jobs} == {("agents.close", "completed"), ("agents.purge", "queued")}
+
+    await eventually(runs)
+    assert (await client.call("DELETE", f"/v2/agents/{id}")).status == 204
+    ended = await waiting
+    assert (ended.status, ended.body["status"]) == (200, "cancelled"), ended
+    await eventually(is_left_to_a_job)
+
+
+async def test_answer_in_a_schema(client: RestClient):
+    """Of the request or of the agent; beside the text, in lists and steps of the same execution, streamed, and in a batch."""
+    id = await agent(client)
+    done = await execute(client, id, "The total?", output_schema=TOTAL)
+    assert (done.status, done.body["output"]) == (200, {"total": 12.5}), done
+    assert done.body["text"] == '{"total": 12.5}'
+    assert (await client.call("GET", f"/v2/agents/{id}/executions")).body["data"] == [done.body]
+    id = await agent(client, output_schema=TOTAL)
+    async with streamed(client, "POST", f"/v2/agents/{id}/execute", {"query": "The total?"}) as events:
+        *_, (type, end) = [event async for event in events]
+    assert (type, end["output"]) == ("run.completed", {"total": 12.5})
+    operation = {"method": "POST", "path": f"/v2/agents/{id}/execute", "body": {"query": "The total?"}}
+    (begun,) = (await client.call("POST", "/v2/batch", {"operations": [operation]})).body["results"]
+    assert (begun["status"], begun["body"]["output"]) == (202, None)
+
+    async def ended() -> Any:
+        return (await client.call("GET", begun["headers"]["Location"])).body["output"]
+
+    assert await eventually(ended) == {"total": 12.5}
+
+
+async def test_answer_that_is_not_of_the_schema_fails(client: RestClient):
+    """By its own code. In a session nothing is left of it, and the agent may be asked again."""
+    id = await agent(client, output_schema=TOTAL)
+    failed = await execute(client, id, "How?")
+    assert (failed.status, failed.body["status"], failed.body["output"]) == (200, "failed", None), failed
+    assert failed.body["error"]["code"] == "OUTPUT_INVALID"
+    session = f"/v2/agents/{id}/sessions/{(await client.call('POST', f'/v2/agents/{id}/sessions', {})).body['id']}"
+    failed = await client.call("POST", f"{session}/messages", {"text": "How?"})
+    assert failed.body["error"]["code"] == "OUTPUT_INVALID"
+    done = await client.call("POST", f"{session}/messages", {"text": "The total?"})
+    assert (done.status, done.body["output"]) == (200, {"total": 12.5}), done
+    texts = [each["text"] for each in (await client.call("GET", f"{session}/messages")).body["data"]]
+    assert texts == ["How?", "The total?", '{"total": 12.5}']
+
+
+async def test_schema_that_cannot_be_taken_is_refused(client: RestClient):
+    """Before anything runs, each at its place. The first version's form has no such field; of its agents, the config counts."""
+    id = await agent(client)
+    for schema, field in (({"type": "array"}, "output_schema.type"), ({"$ref": "https://x/y"}, "output_schema.$ref")):
+        refused = await execute(client, id, "The total?", output_schema=schema)
+        assert (refused.status, refused.body["error"]["details"][0]["field"]) == (422, field), refused
+    input = {"query": "The total?", "output_schema": TOTAL}
+    refused = await client.call("POST", "/v1/agents/execute", {"agent_id": id, "input": input})
+    assert (refused.status, refused.body["error"]["details"][0]["field"]) == (422, "output_schema"), refused
+    wrong = await agent(client, output_schema={"maximun": 3})
+    refused = await execute(client, wrong, "The total?")
+    assert (refused.status, refused.body["error"]["details"][0]["field"]) == (422, "config.output_schema.maximun")
+    id = await agent(client, output_schema=TOTAL)
+    done = await client.call("POST", "/v1/agents/execute", {"agent_id": id, "input": "The total?"})
+    assert (done.status, done.body["output"]) == (200, {"total": 12.5}), done
+
+
+async def test_server_knows_the_agent_by_what_was_given_once(client: RestClient, hub: HubProcess):
+    """Its token is sent to it, and stands in nothing that the hub answers or logs; a change of the agent keeps it."""
+    heard: list[str | None] = []
+    answers = {"tools/list": listed("find"), "tools/call": {"content": [{"type": "text", "text": "sesame-of-rest"}]}}
+    speak = speaking(answers)
+
+    async def hear(request: web.Request) -> web.StreamResponse:
+        heard.append(request.headers.get("Authorization"))
+        return await speak(request)
+
+    async with serving(hear) as port:
+        server = {"name": "lib", "url": f"http://127.0.0.1:{port}/mcp"}
+        id = await agent(client, mcp=[{**server, "token": "sesame-of-rest"}])
+        changed = await client.call("PATCH", f"/v2/agents/{id}", {"config": {"mcp": [server], "most_steps": 4}})
+        assert changed.body["config"]["mcp"] == [{**server, "token": True}]
+        done = await execute(client, id, "The book?")
+    assert (done.status, done.body["text"]) == (200, "It is there."), done
+    assert set(heard) == {"Bearer sesame-of-rest"}
+    steps = await client.call("GET", f"/v2/executions/{done.body['id']}/steps")
+    events = await client.call("GET", f"/v2/agents/{id}/events")
+    assert [each["name"] for each in steps.body["data"]] == ["fake", "lib__find", "fake"]
+    assert "sesame" not in f"{changed} {done} {steps} {events} {hub.output()}"
+
+
+async def test_tools_that_are_not_there_are_noted(client: RestClient):
+    """The run goes on without them; who looks at it sees why, and so does who follows it."""
+    id = await agent(client, mcp=[{"name": "lib", "url": "http://127.0.0.1:9/"}])
+    done = await execute(client, id, "How?")
+    assert (done.status, done.body["text"]) == (200, "Install it with pip.")
+    (note,) = done.body["notes"]
+    assert note.startswith("The tools of lib are missing: ")
+    path = f"/v2/executions/{done.body['id']}"
+    assert (await client.call("GET", path)).body == done.body
+    assert (await client.call("GET", "/v2/executions")).body["data"] == [done.body]
+    async with streamed(client, "POST", f"/v2/agents/{id}/execute", {"query": "How?"}) as events:
+        *_, (type, end) = [each async for each in events]
+    assert (type, end["notes"]) == ("run.completed", [note])
 
 
 async def test_what_cannot_be_executed_is_refused(client: RestClient):

@@ -14,13 +14,14 @@ from core.jobs.jobs import Jobs
 from core.operations.context import Context
 from core.operations.results import Document
 from core.store.statements import Statements
-from handlers.agents.config import AgentConfig, config_of, tool_problems
+from handlers.agents.config import AgentConfig, config_of, schema_problems, tool_problems
 from handlers.agents.executions import ending
 from handlers.agents.executions.ending import KIND
 from handlers.agents.executions.models import Options
 from handlers.agents.executions.store import SQL, document, find, written
 from handlers.agents.models import AgentBody
 from handlers.agents.tools.tool import Rights
+from handlers.lasting.told import emit_in
 
 NO_OPTIONS = Options()
 # What the hub writes itself into an agent's document.
@@ -80,9 +81,7 @@ class Executions:
         """End an execution as cancelled, and those that it has delegated to; one that has ended stays as it is. Returns it."""
         found = await find(ctx.db, ctx.caller, str(id))
         ended = await ending.cancel(ctx.db, self._jobs, ctx.caller.org_id, found["id"], ctx.now)
-        for each in ended:
-            told = each.told
-            ctx.emit(told.type, told.subject, told.data, short=told.short, channel=told.channel)
+        emit_in(ctx, (each.told for each in ended))
         ctx.after_commit(self._jobs.poke)
         ctx.after_commit(self._announce)
         return document(ended[0].row if ended else await find(ctx.db, ctx.caller, str(id)))
@@ -113,6 +112,8 @@ def new_execution(
     """Return what an execution is made of; raises HubError VALIDATION_ERROR where its options are wrong."""
     taken = frozenset(each.name for each in config.tools)
     wrong = tool_problems(options.tools, "tools", taken)
+    if options.output_schema is not None:
+        wrong += schema_problems(options.output_schema, "output_schema")
     if wrong:
         raise HubError("VALIDATION_ERROR", details=wrong)
     seconds = options.most_seconds or config.most_seconds

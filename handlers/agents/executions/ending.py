@@ -10,42 +10,18 @@ from uuid import UUID
 
 import orjson
 
-from core.events.event import NewEvent, new_event
-from core.events.outbox import put
 from core.ids import new_id
 from core.jobs.jobs import Jobs
 from core.store.statements import Statements
 from handlers.agents.executions.models import ENDED
 from handlers.agents.executions.store import SQL, document, rights_of, step
+from handlers.lasting.told import Told
 from handlers.resources.store import short_of
 
 KIND = "agents.run"
 Ending = Literal["completed", "failed", "cancelled"]
 # Of a delegate's answer, so much is read by who delegated.
 _LONGEST_ANSWER = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An event of an execution for the log."""
-
-    type: str
-    subject: str
-    channel: str
-    data: str
-    short: str
-
-    def event(self, now: datetime) -> NewEvent:
-        """Return it for the outbox."""
-        return new_event(
-            event_id=new_id(),
-            type=self.type,
-            subject=self.subject,
-            time=now,
-            data=self.data,
-            short=self.short,
-            channel=self.channel,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +33,7 @@ class Written:
     citations: str | None = None
     usage: str | None = None
     places: str | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +63,6 @@ def told_of_step(execution: Any, row: Any) -> Told:
     href = f"/v2/{subject}/steps"
     short = orjson.dumps({**head, "ordinal": row["ordinal"], "href": href, "truncated": True}).decode()
     return Told("agent.execution.step", subject, f"agents:{execution['agent_id']}", data, short)
-
-
-async def emit(db: Statements, org_id: UUID, told: list[Told], now: datetime) -> None:
-    """Put events into the outbox, as the last that the transaction does."""
-    await put(db, org_id, [each.event(now) for each in told])
 
 
 async def end(
@@ -123,6 +95,7 @@ async def end(
         answer_id,
         now,
         written.places,
+        written.output,
     )
     if held["parent_id"] is not None:
         await _tell_parent(db, jobs, row, now)
@@ -165,12 +138,13 @@ async def _answer(db: Statements, held: Any, status: Ending, text: str, citation
 async def _tell_parent(db: Statements, jobs: Jobs, row: Any, now: datetime) -> None:
     """Give the answer to the step that delegated, and have its execution go on."""
     is_good = row["status"] == "completed"
-    output = row["text"][:_LONGEST_ANSWER] if is_good else None
+    output = (row["output"] or row["text"])[:_LONGEST_ANSWER] if is_good else None
     error = None if is_good else orjson.dumps({"code": "DELEGATE_ENDED", "message": _why(row)}).decode()
     answered = (row["parent_id"], row["parent_step"], "completed" if is_good else "failed", output, error)
     if await db.fetchrow(SQL["answer_step"], *answered, row["citations"], now) is not None:
         parent_id = str(row["parent_id"])
-        await jobs.enqueue(db, row["org_id"], KIND, {"execution": parent_id}, key=parent_id)
+        # Where its job is at work still, that sees this answer before it lets the run wait on.
+        await jobs.enqueue(db, row["org_id"], KIND, {"execution": parent_id}, key=parent_id, holds=True)
 
 
 def _why(row: Any) -> str:
@@ -184,5 +158,5 @@ def announcement(row: Any) -> dict[str, Any]:
     if row["status"] == "requires_action":
         return said | {"action": orjson.Fragment(row["action"])}
     shown = orjson.loads(document(row).body)
-    kept = ("status", "usage", "error", "answer_id", "citations", "completed_at")
+    kept = ("status", "usage", "error", "answer_id", "citations", "output", "notes", "completed_at")
     return said | {name: shown[name] for name in kept}

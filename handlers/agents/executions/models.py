@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from handlers.agents.config import DeclaredTool, ModelName
+from handlers.agents.config import AgentConfig, DeclaredTool, ModelName
 from handlers.knowledge.answering.models import Citation, QuestionText
 from handlers.lists.models import Sorted
 from handlers.resources.models import GetInput, KeptMetadata
@@ -14,8 +14,6 @@ from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME
 
 Status = Literal["queued", "running", "requires_action", "completed", "failed", "cancelled"]
 ENDED = ("completed", "failed", "cancelled")
-# How long a caller waits for an execution before it is told where to look.
-WAIT_SECONDS = 25.0
 MOST_ANSWERED = 64
 EXECUTION_ID = "01978f3e-5a73-7c3d-9b42-6f0d2c1e8a55"
 _CALL_ID = "call_1"
@@ -31,11 +29,13 @@ _EXECUTION: dict[str, JsonValue] = {
     "query": "How do I install the SDK?",
     "context": {"user_id": "12345"},
     "text": "Install the SDK with pip install aimatrix. [1]",
+    "output": None,
     "citations": [],
     "action": None,
     "model": "extractive",
     "usage": _USAGE,
     "error": None,
+    "notes": [],
     "attempt": 1,
     "created_at": EXAMPLE_TIME,
     "started_at": EXAMPLE_TIME,
@@ -95,6 +95,8 @@ class Action(BaseModel):
 class Execution(BaseModel):
     """A run of an agent. `text` is what it has written: while it runs, what was written a second ago at the latest.
 
+    `output` is the answer as JSON of the `output_schema`, where there is one.
+    `notes` tell why tools that the agent should have were not there in the last attempt.
     `answer_id` is the message of the session that it has become; `parent_id` the execution that delegated to it.
     """
 
@@ -110,11 +112,13 @@ class Execution(BaseModel):
     query: str
     context: dict[str, Any]
     text: str
+    output: dict[str, Any] | None
     citations: list[Citation]
     action: Action | None
     model: str | None
     usage: Usage
     error: ToldError | None
+    notes: list[str]
     attempt: int = Field(ge=0)
     created_at: datetime
     started_at: datetime | None
@@ -132,7 +136,10 @@ class ModelCall(BaseModel):
 
 
 class Step(BaseModel):
-    """A turn of a model, or a call of a tool; `output` is what the model reads of a result. The id is the ordinal, as a text."""
+    """A turn of a model, or a call of a tool. The id is the ordinal, as a text.
+
+    `output` is what the model reads of a result; of a turn whose answer was not of the `output_schema`, that answer.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_STEP]})
 
@@ -154,33 +161,47 @@ class Step(BaseModel):
 
 
 class Options(BaseModel):
-    """How one execution differs from what its agent's `config` says; kept with it."""
+    """How one execution differs from what its agent's `config` says; kept with it.
+
+    `output_schema` is a JSON Schema of an object: the answer is to be JSON of it.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: ModelName | None = None
     tools: list[DeclaredTool] = Field(default=[], max_length=32)
     most_seconds: Annotated[float, Field(ge=1, le=3_600)] | None = None
+    output_schema: dict[str, Any] | None = None
+
+    def applied_to(self, config: AgentConfig) -> AgentConfig:
+        """Return what an agent's config is for the execution; its models, tools and time are chosen where they are needed."""
+        return config if self.output_schema is None else config.model_copy(update={"output_schema": self.output_schema})
 
 
-class Execute(Options):
+class Query(BaseModel):
+    """What an agent is asked. `context` is the caller's own: it is kept, and given to the model as data."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str
+    query: QuestionText
+    context: KeptMetadata = Field(default_factory=dict[str, Any])
+
+
+class Execute(Query, Options):
     """What an agent is to do. `context` is the caller's own: it is kept, and given to the model as data.
 
-    `tools` are run by the caller: the execution waits for their results.
+    `tools` are run by the caller: the execution waits for their results. With `output_schema` the answer is JSON of it.
     """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"query": "How can I help you today?", "context": {"user_id": "12345"}}]}
     )
 
-    id: str
-    query: QuestionText
-    context: KeptMetadata = Field(default_factory=dict[str, Any])
-
     @property
     def options(self) -> Options:
         """Those of its fields that are options."""
-        return Options(model=self.model, tools=self.tools, most_seconds=self.most_seconds)
+        return Options.model_validate(self.model_dump(include=set(Options.model_fields)))
 
 
 class ExecuteInput(BaseModel):
@@ -201,13 +222,6 @@ class ExecuteInput(BaseModel):
 
     agent_id: str
     input: QuestionText | dict[str, Any]
-
-
-class WaitInput(GetInput):
-    """One execution, and for how many seconds it is waited for; with `stream` it is read as it is written."""
-
-    seconds: float = Field(WAIT_SECONDS, ge=0, le=WAIT_SECONDS)
-    stream: bool = False
 
 
 class ListExecutions(Sorted):

@@ -1,6 +1,6 @@
 """What can be done with executions: begun, looked at, waited for, cancelled, answered."""
 
-from typing import NoReturn
+from typing import NoReturn, cast
 from uuid import UUID
 
 from core.clock import Clock
@@ -22,10 +22,11 @@ from handlers.agents.executions.models import (
     ListExecutions,
     ListOfAgent,
     ListSteps,
+    Query,
     Step,
-    WaitInput,
 )
 from handlers.agents.executions.store import SQL, document, find, step
+from handlers.lasting.models import WaitInput
 from handlers.resources.models import GetInput
 
 _READ, _WRITE = "read:agents", "write:agents"
@@ -74,7 +75,8 @@ class ExecutionOperations:
     async def execute_input(self, ctx: Context, asked: ExecuteInput) -> Document:
         """Have an agent do something, as version 1 asks for it."""
         given = asked.input if isinstance(asked.input, dict) else {"query": asked.input}
-        return await self.execute(ctx, validated(Execute, {**given, "id": asked.agent_id}))
+        said = cast("Query", validated(Query, {**given, "id": asked.agent_id}))
+        return await self._executions.begin(ctx, _agent(ctx, said.id), query=said.query, context=said.context)
 
     @operation("executions.list", scope=_READ, transaction="read", input=ListExecutions, result=Page, shows=Execution)
     async def list(self, ctx: Context, wanted: ListExecutions) -> Page:

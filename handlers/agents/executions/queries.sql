@@ -56,6 +56,11 @@ SET text = $3, sequence = $4, places = $5, model = coalesce($6, model), usage = 
 WHERE id = $1 AND attempt = $2 AND status = 'running'
 RETURNING {shown}
 
+-- name: note
+-- Why tools are not there in this attempt; what the attempt before has noted does not count.
+UPDATE executions SET notes = $3, version = version + 1 WHERE id = $1 AND attempt = $2 AND status = 'running'
+RETURNING true
+
 -- name: begin_step
 -- A step that another attempt had begun is begun again, and one that a person has said yes to is called. Without its execution's attempt there is no row.
 INSERT INTO execution_steps (org_id, execution_id, ordinal, kind, name, status, attempt, call_id, input, started_at)
@@ -108,7 +113,7 @@ RETURNING {shown}
 -- From outside (no attempt named) the attempt rises: whoever works on it is outrun. Without places its rooms are told the text once more.
 UPDATE executions
 SET status = $2, attempt = attempt + $3, places = $11, text = coalesce($4, text), sequence = coalesce($5, sequence), citations = coalesce($6, citations),
-    error = $7, usage = coalesce($8, usage), answer_id = $9, action = NULL, finished_at = $10, is_announced = false, version = version + 1
+    output = $12, error = $7, usage = coalesce($8, usage), answer_id = $9, action = NULL, finished_at = $10, is_announced = false, version = version + 1
 WHERE id = $1
 RETURNING {shown}
 

@@ -5,6 +5,7 @@ take -> tell that it began -> { turn of the model | calls of tools }* -> end, or
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -22,16 +23,21 @@ from core.store.database import Database
 from core.store.statements import Statements
 from handlers.agents.config import config_of
 from handlers.agents.executions.beginning import agent_of
-from handlers.agents.executions.ending import KIND, Ending, Written, emit, end, told_of
+from handlers.agents.executions.ending import KIND, Ending, Written, end, told_of
 from handlers.agents.executions.models import Options
 from handlers.agents.executions.store import SQL, rights_of
-from handlers.agents.executions.telling import Rooms, Telling
+from handlers.agents.executions.telling import Telling
 from handlers.agents.executions.work import Paused, Work, Worked
 from handlers.agents.models import AgentBody
 from handlers.agents.tools.toolbox import Toolboxes
+from handlers.lasting.announcing import Rooms
+from handlers.lasting.told import emit
 from handlers.models.model import Message, Model
 from rooms.fence import Outrun
 
+# Of what is kept with an execution of tools that are not there: servers can have hundreds.
+MOST_NOTES = 32
+LONGEST_NOTE = 500
 # Most of the time they wait for a model.
 CONCURRENCY = 320
 RETRY = RetryPolicy(attempts=8, first_seconds=0.5, factor=2.0, most_seconds=10.0)
@@ -169,9 +175,11 @@ class Runtime:
     ) -> Worked | Paused:
         if agent is None:
             raise HubError("RESOURCE_NOT_FOUND", "The agent was deleted")
-        config, options = config_of(agent), Options.model_validate_json(row["options"])
+        options = Options.model_validate_json(row["options"])
+        config = options.applied_to(config_of(agent))
         model = self._models.named(config.models if options.model is None else [options.model])
         async with self._toolboxes.open(row["agent_id"], agent, config, rights_of(row), options.tools) as toolbox:
+            await self._note(job, row, toolbox.notes)
             work = Work(job, row, agent, config, model, toolbox, conversation, telling, self._clock, self._poke)
             while True:
                 worked = await work.go_on(steps)
@@ -180,6 +188,15 @@ class Runtime:
                 # A delegate has ended meanwhile: whoever ended it found this job running still.
                 async with self._database.read(row["org_id"]) as db:
                     steps = await db.fetch(SQL["steps"], row["id"])
+
+    async def _note(self, job: JobRun, row: Any, notes: Sequence[str]) -> None:
+        """Keep why tools are not there; raises Outrun."""
+        kept = orjson.dumps([each.replace("\x00", "")[:LONGEST_NOTE] for each in notes[:MOST_NOTES]]).decode()
+        if kept == row["notes"]:
+            return
+        async with job.transaction() as db:
+            if await db.fetchrow(SQL["note"], row["id"], row["attempt"], kept) is None:
+                raise Outrun
 
     async def _pause(self, job: JobRun, row: Any, telling: Telling, paused: Paused) -> bool:
         """Let others go on: the caller with what it is asked for, a delegate with its own run. False: one of them has ended."""
@@ -227,8 +244,9 @@ class Runtime:
     ) -> None:
         await telling.flush()
         now = self._clock.now()
-        citations, usage = (None, None) if worked is None else (worked.citations, worked.usage)
-        written = Written(telling.text, telling.sequence, citations, usage, telling.places)
+        written = Written(telling.text, telling.sequence, places=telling.places)
+        if worked is not None:
+            written = replace(written, citations=worked.citations, usage=worked.usage, output=worked.output)
         async with job.finishing() as db:
             held = await db.fetchrow(SQL["hold"], row["id"])
             if held is None or held["attempt"] != row["attempt"] or held["status"] != "running":

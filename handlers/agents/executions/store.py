@@ -18,7 +18,7 @@ from handlers.agents.tools.tool import Rights
 
 _SHOWN = """
 org_id id agent_id session_id message_id answer_id parent_id parent_step depth status query context options rights attempt sequence
-text places action model citations usage error version created_at started_at finished_at deadline_at
+text output places action model citations notes usage error version created_at started_at finished_at deadline_at
 """.split()  # noqa: SIM905 - a list of thirty strings is no easier to read
 _STEP = """
 ordinal, kind, name, status, attempt, sequence, text, calls, call_id, is_approved, input, output, citations, error, usage,
@@ -64,8 +64,15 @@ def document(row: Any) -> Document:
     body: dict[str, Any] = {name: _text(row[name]) for name in ("id", "agent_id", "session_id", "message_id")}
     body |= {name: _text(row[name]) for name in ("answer_id", "parent_id")}
     body |= {"status": row["status"], "query": row["query"], "context": orjson.Fragment(row["context"])}
-    body |= {"text": row["text"], "citations": orjson.Fragment(row["citations"]), "action": _json(row["action"])}
-    body |= {"model": row["model"], "usage": usage_of(row), "error": _json(row["error"]), "attempt": row["attempt"]}
+    body |= {"text": row["text"], "output": _json(row["output"]), "citations": orjson.Fragment(row["citations"])}
+    body |= {
+        "action": _json(row["action"]),
+        "model": row["model"],
+        "usage": usage_of(row),
+        "error": _json(row["error"]),
+        "notes": orjson.Fragment(row["notes"]),
+        "attempt": row["attempt"],
+    }
     body |= {"created_at": rfc3339(row["created_at"]), "started_at": _moment(row["started_at"])}
     body |= {"completed_at": _moment(row["finished_at"]), "deadline_at": rfc3339(row["deadline_at"])}
     body["version"] = row["version"]

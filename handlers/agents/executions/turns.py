@@ -30,7 +30,8 @@ class Spoken:
 async def speak(model: Model, request: Request, telling: Telling, clock: Clock, *, attempts: int) -> Spoken:
     """Return a turn, told while it is written.
 
-    Raises HubError: BAD_GATEWAY where the model fails `attempts` times, PAYLOAD_TOO_LARGE where it writes too much.
+    Raises HubError: BAD_GATEWAY where the model fails `attempts` times, OUTPUT_INVALID where it cannot answer in the schema that
+    is asked for, PAYLOAD_TOO_LARGE where it writes too much.
     """
     tried, wait = 0, FIRST_WAIT_SECONDS
     while True:
@@ -40,7 +41,8 @@ async def speak(model: Model, request: Request, telling: Telling, clock: Clock, 
         except ModelError as error:
             tried += 1
             if error.is_final or tried >= attempts:
-                raise HubError("BAD_GATEWAY", f"The model gave no answer: {error}") from error
+                code = "OUTPUT_INVALID" if error.is_unfit else "BAD_GATEWAY"
+                raise HubError(code, f"The model gave no answer: {error}") from error
             await telling.flush()
             if telling.text != before:
                 await telling.go_back(before)

@@ -16,10 +16,11 @@ from core.jobs.run import JobRun
 from core.store.statements import Statements
 from handlers.agents.config import AgentConfig
 from handlers.agents.executions.beginning import New, insert
-from handlers.agents.executions.ending import emit, told_of_step
+from handlers.agents.executions.ending import told_of_step
 from handlers.agents.executions.planning import (
     DELEGATE,
     Answered,
+    Refused,
     Turn,
     citations_of,
     first_citation,
@@ -29,11 +30,14 @@ from handlers.agents.executions.planning import (
 from handlers.agents.executions.store import SQL, rights_of, step, usage_of
 from handlers.agents.executions.telling import Telling
 from handlers.agents.executions.turns import Spoken, speak
+from handlers.agents.leaving import close
 from handlers.agents.models import AgentBody
 from handlers.agents.tools.arguments import read_arguments
 from handlers.agents.tools.tool import LONGEST_OUTPUT, Calling, Delegation, Tool, ToolError, ToolResult
 from handlers.agents.tools.toolbox import Toolbox
+from handlers.lasting.told import emit
 from handlers.models.model import Model, Request, ToolCall
+from handlers.models.structured import UnfitError, read_structured
 from rooms.fence import Outrun
 
 # One call of a tool, whatever is left of the run.
@@ -42,10 +46,11 @@ TOOL_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """All was said; both are JSON."""
+    """All was said; each is JSON, `output` None where no schema was asked for."""
 
     citations: str
     usage: str
+    output: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,9 @@ class Delegated:
         """Begin it, on behalf of whoever the run works for, within the time that the run has; its step waits for it."""
         await db.fetchrow(SQL["wait_step"], row["id"], self.ordinal)
         asked = self.delegation
+        if await db.fetchval(SQL["agent"], asked.agent_id) is None:
+            # It was deleted since it was asked for: what its deletion has done to others is done to this one too.
+            await close(db, jobs, row["org_id"], asked.agent_id)
         new = New(asked.agent_id, asked.query, "{}", "{}", row["rights"], now, row["deadline_at"])
         await insert(db, jobs, new, parent=(row["id"], self.ordinal), depth=row["depth"] + 1)
 
@@ -112,9 +120,9 @@ class Work:
                 case Turn():
                     await self._turn(done)
                 case Answered():
-                    last = done[-1]["text"] if done else ""
-                    usage = orjson.dumps(self._usage).decode()
-                    return Worked(citations_of(done, last), usage)
+                    return self._worked(done)
+                case Refused(message=message):
+                    raise HubError("OUTPUT_INVALID", message)
                 case calls:
                     paused = await self._call_all(calls.open, done)
                     if paused is not None:
@@ -127,8 +135,9 @@ class Work:
             self._config.most_tokens,
             [tool.spec for tool in self._toolbox],
             self._config.temperature,
+            self._config.output_schema,
         )
-        began = self._clock.now()
+        began, before = self._clock.now(), self._telling.text
         spoken = await speak(
             self._model,
             request,
@@ -136,7 +145,31 @@ class Work:
             self._clock,
             attempts=self._config.attempts,
         )
-        await self._keep_turn(steps, spoken, began)
+        await self._telling.flush()
+        wrong = self._wrong_with(spoken)
+        if wrong is not None:  # the answer is what comes of the next turn
+            await self._telling.go_back(before)
+        await self._keep_turn(steps, spoken, began, wrong)
+
+    def _worked(self, steps: Sequence[Any]) -> Worked:
+        last, schema = steps[-1]["text"], self._config.output_schema
+        try:
+            output = None if schema is None else orjson.dumps(read_structured(last, schema)).decode()
+        except UnfitError as error:  # the agent's was changed since
+            raise HubError("OUTPUT_INVALID", str(error)) from error
+        return Worked(citations_of(steps, last), orjson.dumps(self._usage).decode(), output)
+
+    def _wrong_with(self, spoken: Spoken) -> str | None:
+        """Return what is wrong with an answer that is to be of a schema; calls of tools come before it."""
+        schema = self._config.output_schema
+        if schema is None or spoken.calls:
+            return None
+        try:
+            read_structured(spoken.text, schema)
+        except UnfitError as error:
+            is_cut = spoken.end is not None and spoken.end.reason == "length"
+            return f"{error}; it was cut at most_tokens, {self._config.most_tokens}" if is_cut else str(error)
+        return None
 
     def _check_limits(self, steps: Sequence[Any]) -> None:
         turns = sum(each["kind"] == "model" for each in steps)
@@ -147,8 +180,7 @@ class Work:
         if most is not None and tokens >= most:
             raise HubError("LIMIT_EXCEEDED", f"It has used {tokens} tokens; it may use {most}")
 
-    async def _keep_turn(self, steps: list[Any], spoken: Spoken, began: datetime) -> None:
-        await self._telling.flush()
+    async def _keep_turn(self, steps: list[Any], spoken: Spoken, began: datetime, wrong: str | None) -> None:
         end = spoken.end
         if end is None:
             raise AssertionError("a turn that was spoken has an end")
@@ -157,7 +189,10 @@ class Work:
             self._usage[name] += count
         calls = [{"id": each.id, "name": each.name, "arguments": each.arguments} for each in spoken.calls]
         ordinal, now = len(steps) + 1, self._clock.now()
-        ended = ("completed", self._telling.sequence, spoken.text, orjson.dumps(calls).decode(), None, "[]", None)
+        status, text, output, error = "completed", spoken.text, None, None
+        if wrong is not None:  # of the text of the run it is no part
+            status, text, output, error = "failed", "", _bounded(spoken.text.strip()), _told("OUTPUT_INVALID", wrong)
+        ended = (status, self._telling.sequence, text, orjson.dumps(calls).decode(), output, "[]", error)
         async with self._job.transaction() as db:
             execution = await self._count(db, end.model)
             begun = (self._id, self._attempt, ordinal, "model", end.model, "running", None, None, began)
@@ -265,7 +300,7 @@ class Work:
             status, output = "completed", _bounded(result.content)
             citations = orjson.dumps([each.model_dump(mode="json") for each in result.citations]).decode()
         if refused is not None:
-            error = orjson.dumps({"code": "TOOL_FAILED", "message": refused[:4_000]}).decode()
+            error = _told("TOOL_FAILED", refused)
         ended = (status, self._telling.sequence, "", "[]", output, citations, error, "{}", None, now)
         async with self._job.transaction() as db:
             execution = await self._count(db, None)
@@ -303,6 +338,10 @@ def _pending(begun: Any, tool: Tool | None) -> dict[str, Any]:
     arguments = {} if begun["input"] is None else orjson.loads(begun["input"])
     needs = "approval" if _needs_yes(begun, tool) else "result"
     return {"call_id": begun["call_id"], "name": begun["name"], "arguments": arguments, "needs": needs}
+
+
+def _told(code: str, message: str) -> str:
+    return orjson.dumps({"code": code, "message": message[:4_000]}).decode()
 
 
 def _bounded(text: str) -> str:

@@ -8,6 +8,7 @@ import orjson
 
 from core import strict_json
 from core.errors import HubError
+from core.operations.validation import MOST_LEVELS, is_deep
 from handlers.agents.tools.tool import ToolError
 from handlers.events.schemas import MOST_WORK, Compiled, compiled
 from handlers.models.model import ToolSpec
@@ -49,6 +50,8 @@ def _object(text: str) -> dict[str, Any]:
         raise ToolError(f"The arguments cannot be read: {error.text}") from error
     if not isinstance(found, Mapping):
         raise ToolError("The arguments must be one JSON object")
+    if is_deep(found):
+        raise ToolError(f"The arguments are nested over {MOST_LEVELS} levels deep")
     return dict(found)
 
 

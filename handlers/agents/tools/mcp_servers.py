@@ -22,6 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from pydantic import ValidationError
 
 from core.deadline import end_tasks, ended_within, within
+from core.masking import MASK
 from core.outbound import Outbound
 from handlers.agents.config import JOINT, LONGEST_DESCRIPTION, McpServer
 from handlers.agents.tools.mcp_transport import MOST_BYTES, McpTransport
@@ -43,6 +44,9 @@ _LONGEST_MESSAGE = 2_000
 # What a call is known by in every attempt, for servers that do a thing once.
 KEY = "aimatrix.com/idempotency-key"
 _NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
+_NONE: Mapping[str, Mapping[str, str] | None] = {}
+# Shorter ones stand in many texts by chance.
+_LEAST_MASKED = 8
 
 Answer = TypeVar("Answer")
 
@@ -62,11 +66,15 @@ class McpTool:
 
 
 class McpConnection:
-    """A session with one server, for as long as its task runs. `tools` are there once it `is_ready`."""
+    """A session with one server, for as long as its task runs. `tools` are there once it `is_ready`.
 
-    def __init__(self, server: McpServer, outbound: Outbound) -> None:
+    `headers` are what the server knows the agent by; of what it says, they are taken out.
+    """
+
+    def __init__(self, server: McpServer, outbound: Outbound, headers: Mapping[str, str]) -> None:
         self._server = server
-        self._transport = McpTransport(outbound)
+        self._secrets = [secret for each in headers.values() for secret in (each, each.removeprefix("Bearer "))]
+        self._transport = McpTransport(outbound, server.url, headers)
         self._clock = outbound.clock
         self._session: ClientSession | None = None
         self._ends = asyncio.Event()
@@ -105,16 +113,23 @@ class McpConnection:
         try:
             result = await self._within(left, self._called(name, calling.key, arguments))
         except MCPError as error:
-            message = self._transport.failure or error.message
+            message = self._transport.failure or self._masked(error.message)
             raise ToolError(
                 told({"server": self._server.name}, "error", message[:_LONGEST_MESSAGE], is_cut=False)
             ) from error
         except ValidationError as error:
             raise ToolError(f"{self._server.name} answered what is no result of a tool") from error
-        text = _text_of(result)
+        text = self._masked(_text_of(result))
         if result.is_error:
             raise ToolError(told({"server": self._server.name}, "error", text[:_LONGEST_MESSAGE], is_cut=False))
         return told({"server": self._server.name}, "result", text, is_cut=False)
+
+    def _masked(self, text: str) -> str:
+        """Return what a server says without what it knows the agent by, which it may repeat."""
+        for secret in self._secrets:
+            if len(secret) >= _LEAST_MASKED:
+                text = text.replace(secret, MASK)
+        return text
 
     async def _called(self, name: str, key: str, arguments: Mapping[str, Any]) -> mcp.CallToolResult:
         if self._session is None:
@@ -187,9 +202,15 @@ class McpConnection:
 
 
 @asynccontextmanager
-async def connected(servers: Sequence[McpServer], outbound: Outbound) -> AsyncGenerator[Sequence[McpConnection]]:
-    """Give a connection to each server, at once: those that answer in time are ready."""
-    connections = [McpConnection(each, outbound) for each in servers]
+async def connected(
+    servers: Sequence[McpServer], outbound: Outbound, headers: Mapping[str, Mapping[str, str] | None] = _NONE
+) -> AsyncGenerator[Sequence[McpConnection]]:
+    """Give a connection to each server, at once: those that answer in time are ready.
+
+    `headers` are sent to the servers of these names; None: they cannot be, and the server is not called.
+    """
+    called = [(each, headers.get(each.name, {})) for each in servers]
+    connections = [McpConnection(each, outbound, own) for each, own in called if own is not None]
     try:
         with suppress(TimeoutError):
             await within(outbound.clock, LIST_SECONDS, _opened(connections))

@@ -4,11 +4,12 @@ A failed call is an answer too, 502, since an exception would end the client wit
 server would open to say something unasked are not opened: a server could have them opened again without end.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 
 import aiohttp
 import httpx2
+from yarl import URL
 
 from core.clock import Clock
 from core.deadline import within
@@ -21,10 +22,15 @@ _END_SECONDS = 2.0
 
 
 class McpTransport(httpx2.AsyncBaseTransport):
-    """Sends the client's requests. `failure` is why the last one was not answered."""
+    """Sends the client's requests. `failure` is why the last one was not answered.
 
-    def __init__(self, outbound: Outbound) -> None:
+    `headers` go to the scheme, host and port of `url` with each request, and to no other.
+    """
+
+    def __init__(self, outbound: Outbound, url: str, headers: Mapping[str, str]) -> None:
         self._outbound = outbound
+        self._url = url
+        self._headers = headers
         self.failure: str | None = None
 
     @property
@@ -51,7 +57,7 @@ class McpTransport(httpx2.AsyncBaseTransport):
         session = self._outbound.session(target, await self._outbound.judge(target), keeps=False)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(session.close)
-            body, headers = await request.aread() or None, sent(dict(request.headers))
+            body, headers = await request.aread() or None, sent(self._with_own(target, request.headers))
             answer = await session.request(request.method, target, headers=headers, data=body, allow_redirects=False)
             # A body that unpacks itself cannot be bounded: one that comes all the same is read as it is, and so is no answer.
             kept = [(name, value) for name, value in answer.headers.items() if name.lower() != "content-encoding"]
@@ -59,6 +65,10 @@ class McpTransport(httpx2.AsyncBaseTransport):
             stack.pop_all()
         self.failure = None
         return response
+
+    def _with_own(self, target: URL, headers: Mapping[str, str]) -> dict[str, str]:
+        is_there = bool(self._headers) and target.origin() == target_of(self._url).origin()
+        return {**headers, **(self._headers if is_there else {})}
 
 
 class _Body(httpx2.AsyncByteStream):

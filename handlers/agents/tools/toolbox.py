@@ -9,9 +9,12 @@ from uuid import UUID
 
 import structlog
 
+from core.clock import Clock
+from core.jobs.jobs import Jobs
 from core.outbound import Outbound
 from core.store.database import Database
 from handlers.agents.config import CAPABILITIES, USUAL_CAPABILITIES, AgentConfig, DeclaredTool
+from handlers.agents.credentials import Vault
 from handlers.agents.models import AgentBody
 from handlers.agents.tools.caller import CallerTool
 from handlers.agents.tools.delegate import delegate_of
@@ -19,8 +22,10 @@ from handlers.agents.tools.http_request import HttpRequest
 from handlers.agents.tools.knowledge_query import KnowledgeQuery
 from handlers.agents.tools.text_processing import TextProcessing
 from handlers.agents.tools.tool import Calling, Delegation, Rights, Tool, ToolResult, Waits
+from handlers.agents.tools.twin_simulation import twin_simulation_of
 from handlers.knowledge.retrieval.retriever import Retriever
 from handlers.models.model import ToolSpec
+from handlers.twins.simulations.asking import Asking
 
 if TYPE_CHECKING:
     from handlers.agents.tools.mcp_servers import McpConnection
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 # Models choose badly among more, and some endpoints refuse them.
 MOST_TOOLS = 128
 _MOST_LOGGED = 10
+_CLOSED = "what the server knows the agent by cannot be opened; send it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,20 @@ class Toolbox(Sequence[Tool]):
 
 
 class Toolboxes:
-    """Makes the toolboxes of runs; `outbound` calls what agents call outside."""
+    """Makes the toolboxes of runs.
 
-    def __init__(self, database: Database, retriever: Retriever, outbound: Outbound) -> None:
+    `outbound` calls what agents call outside, `vault` has what servers know them by, `jobs` do what they simulate.
+    """
+
+    def __init__(
+        self, database: Database, retriever: Retriever, outbound: Outbound, vault: Vault, jobs: Jobs, clock: Clock
+    ) -> None:
         self._database = database
         self._retriever = retriever
         self._outbound = outbound
+        self._vault = vault
+        self._clock = clock
+        self._asking = Asking(database, jobs, clock)
 
     @asynccontextmanager
     async def open(
@@ -95,13 +109,25 @@ class Toolboxes:
         tools += (CallerTool(each) for each in (*config.tools, *more))
         async with AsyncExitStack() as stack:
             if config.mcp:
+                headers = await self._headers(agent_id, config, rights, notes)
                 client = await asyncio.to_thread(_client)
-                connections = await stack.enter_async_context(client.connected(config.mcp, self._outbound))
+                connections = await stack.enter_async_context(client.connected(config.mcp, self._outbound, headers))
                 tools += _of_servers(connections, notes)
             chosen = _chosen(tools, config, notes)
             if notes:
                 structlog.get_logger().info("tools_missing", agent=str(agent_id), notes=notes[:_MOST_LOGGED])
             yield Toolbox(chosen, notes)
+
+    async def _headers(
+        self, agent_id: UUID, config: AgentConfig, rights: Rights, notes: list[str]
+    ) -> Mapping[str, Mapping[str, str] | None]:
+        if not any(each.fields for each in config.mcp):
+            return {}
+        async with self._database.read(rights.org_id) as db:
+            headers = await self._vault.headers(db, rights.org_id, agent_id, config.mcp)
+        closed = [name for name, each in headers.items() if each is None]
+        notes += (f"The tools of {name} are missing: {_CLOSED}" for name in closed)
+        return headers
 
     async def _own(
         self, agent_id: UUID, agent: AgentBody, config: AgentConfig, rights: Rights, notes: list[str]
@@ -117,6 +143,8 @@ class Toolboxes:
             notes.append("http_request is missing: config.http.allow names no host")
         if "delegate" in able:
             yield await delegate_of(self._database, agent_id, config, rights)
+        if "twin_simulation" in able:
+            yield await twin_simulation_of(self._database, self._asking, self._clock, config, rights)
 
 
 def _client():

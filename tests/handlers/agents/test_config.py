@@ -77,6 +77,11 @@ def test_everything_said_is_read():
         ({"mcp": [{"name": "a", "url": "file:///etc/passwd"}]}, "config.mcp[0].url"),
         ({"mcp": [{"name": "a", "url": "https://a.example"}] * 2}, "config.mcp[1].name"),
         ({"agents": ["Jane"]}, "config.agents[0]"),
+        ({"output_schema": "JSON"}, "config.output_schema"),
+        ({"output_schema": {"type": "array"}}, "config.output_schema.type"),
+        ({"output_schema": {"maximun": 3}}, "config.output_schema.maximun"),
+        ({"output_schema": {"properties": {"a": {"pattern": "(?=a)"}}}}, "config.output_schema.properties.a.pattern"),
+        ({"output_schema": {"enum": ["x" * 40_000]}}, "config.output_schema"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )

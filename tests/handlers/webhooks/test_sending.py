@@ -16,9 +16,10 @@ from core.events.event import new_event
 from core.ids import new_id
 from core.outbound import Outbound
 from core.outbound_pool import OutboundPool
+from core.seal import Seal
 from core.settings import Network
 from handlers.webhooks.policy import KEPT_BYTES, TIMEOUT_SECONDS, pause_of, verdict_of
-from handlers.webhooks.secrets import Seal, make_secret
+from handlers.webhooks.secrets import make_secret, purpose_of
 from handlers.webhooks.sender import Message, Receiver, Sender, message_of, trial
 from tests.handlers.webhooks.receiver import receiving
 from tests.harness.clock import ManualClock
@@ -200,13 +201,13 @@ def test_pause_is_read_in_both_forms_and_bounded():
 def test_secret_is_kept_sealed_for_its_webhook_alone():
     """Neither another webhook's seal nor another installation's secret opens it."""
     seal, org, webhook = Seal("i" * 32), new_id(), new_id()
-    secret = make_secret()
-    kept = seal.seal(org, webhook, secret)
+    secret, purpose = make_secret(), purpose_of(org, webhook)
+    kept = seal.seal(purpose, secret)
     assert secret not in kept
-    assert seal.open(org, webhook, kept) == secret
-    assert seal.open(org, new_id(), kept) is None
-    assert Seal("j" * 32).open(org, webhook, kept) is None
-    assert kept != seal.seal(org, webhook, secret)
+    assert seal.open(purpose, kept) == secret
+    assert seal.open(purpose_of(org, new_id()), kept) is None
+    assert Seal("j" * 32).open(purpose, kept) is None
+    assert kept != seal.seal(purpose, secret)
 
 
 async def test_trial_says_that_it_is_one(sender: Sender):

@@ -13,22 +13,27 @@ from core.clock import SystemClock
 from core.deadline import end_tasks
 from core.ids import new_id
 from core.jobs.jobs import Jobs
+from core.jobs.kind import JobKind
 from core.jobs.workers import Workers
 from core.outbound import Outbound, SystemResolver
+from core.seal import Seal
 from core.store.database import Database
 from core.store.redis import Redis
 from handlers.agents.config import config_of
+from handlers.agents.credentials import Vault
 from handlers.agents.executions import ending
-from handlers.agents.executions.announcing import Announcer
+from handlers.agents.executions.announcing import ExecutionEnds
 from handlers.agents.executions.beginning import insert, new_execution
 from handlers.agents.executions.models import ENDED, Options
 from handlers.agents.executions.runtime import Runtime
 from handlers.agents.executions.store import SQL
 from handlers.agents.models import AgentBody
 from handlers.agents.sessions.prompt import history
+from handlers.agents.sessions.telling import Standing
 from handlers.agents.tools.tool import Rights
 from handlers.agents.tools.toolbox import Toolboxes
 from handlers.knowledge.retrieval.retriever import Retriever
+from handlers.lasting.told import emit
 from handlers.models.model import Model
 from hub.stream.fanout import Fanout
 from rooms.live import LiveRooms
@@ -106,7 +111,7 @@ class Bureau:
         """End an execution from outside."""
         async with self.database.transaction(self.organisation.id) as db:
             ended = await ending.cancel(db, self.jobs, self.organisation.id, id, self.clock.now())
-            await ending.emit(db, self.organisation.id, [each.told for each in ended], self.clock.now())
+            await emit(db, self.organisation.id, [each.told for each in ended], self.clock.now())
         self.poke()
 
     async def answer(self, id: UUID, ordinal: int, output: str) -> None:
@@ -164,22 +169,22 @@ class Bureau:
         return [{"type": event["type"].removeprefix("run."), **event["data"]} for event in events]
 
     @asynccontextmanager
-    async def working(self) -> AsyncGenerator[Workers]:
-        """Workers of a process, which tell of ends, as long as this is open."""
-        announcer = Announcer(self.system, self.live, self.clock)
+    async def working(self, *more: JobKind) -> AsyncGenerator[Workers]:
+        """Workers of a process, which tell of ends, as long as this is open; they do `more` kinds as well."""
+        announcer = ExecutionEnds(self.system, self.live, Standing(self.database, self.live), self.clock)
         outbound = Outbound((), self.clock, SystemResolver())
         runtime = Runtime(
             self.database,
             self.jobs,
             self.live,
             OneModel(self.model),
-            Toolboxes(self.database, Retriever(), outbound),
+            Toolboxes(self.database, Retriever(), outbound, Vault(Seal("of a test")), self.jobs, self.clock),
             history,
             self.clock,
             poke=lambda: None,
             announce=announcer.wake,
         )
-        workers = Workers(self.url, self.database, self.system, [runtime.kind], self.clock)
+        workers = Workers(self.url, self.database, self.system, [runtime.kind, *more], self.clock)
         tasks = [asyncio.create_task(workers.run()), asyncio.create_task(announcer.run())]
         self.workers.append(workers)
         try:

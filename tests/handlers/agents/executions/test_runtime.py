@@ -2,9 +2,13 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import orjson
 
+from handlers.agents.executions import ending
+from handlers.agents.executions.runtime import MOST_NOTES
+from handlers.agents.executions.store import SQL
 from tests.handlers.agents.executions.bureau import Bureau, text_of
 from tests.harness.fake_provider import Asked, Turn, after_one_word, status
 from tests.harness.waiting import eventually
@@ -141,6 +145,34 @@ async def test_worker_that_dies_in_mid_answer(bureau: Bureau):
     assert (await bureau.events(id)).count("completed") == 1
 
 
+async def test_tools_that_are_not_there_are_noted(bureau: Bureau):
+    """As it is in the last attempt: what was missing before is not noted any more."""
+    bureau.provider.turns = [Turn(calls=[Asked("echo")]), Turn(["Done."])]
+    agent = await bureau.agent(capabilities=["http_request"], config={"tools": [ECHO]})
+    id = await bureau.begin(agent)
+    async with bureau.working():
+        row = await bureau.becomes(id, "requires_action")
+        assert orjson.loads(row["notes"]) == ["http_request is missing: config.http.allow names no host"]
+        change = "UPDATE agents SET document = (document::jsonb - 'capabilities')::text WHERE id = $1"
+        await bureau.organisation.rows(change, agent)
+        await bureau.answer(id, 2, "An echo")
+        row = await bureau.ends(id)
+    assert (row["text"], row["notes"]) == ("Done.", "[]")
+    assert (await bureau.told(id))[-1]["notes"] == []
+
+
+async def test_notes_are_bounded(bureau: Bureau):
+    """Servers can have hundreds of tools that cannot be taken."""
+    tools = [{**ECHO, "name": f"t{number}"} for number in range(MOST_NOTES)]
+    agent = await bureau.agent(capabilities=["http_request"], config={"tools": tools})
+    id = await bureau.begin(agent, tools=tools)
+    async with bureau.working():
+        row = await bureau.ends(id)
+    notes = orjson.loads(row["notes"])
+    assert (row["status"], len(notes)) == ("completed", MOST_NOTES)
+    assert notes[-1].startswith(f"t{MOST_NOTES - 2} is missing: ")
+
+
 async def test_caller_runs_a_tool_and_a_person_approves_it(bureau: Bureau):
     """The run waits, without a worker, first for the yes and then for the result."""
     bureau.provider.turns = [Turn(calls=[Asked("echo")]), Turn(["Done."])]
@@ -179,6 +211,41 @@ async def test_delegates_answer_and_their_runs_are_executions(bureau: Bureau):
     assert [step["output"] for step in await bureau.steps(id)][1:3] == ["A part.", "A part."]
     children = await bureau.organisation.rows("SELECT status, depth FROM executions WHERE parent_id = $1", id)
     assert [(child["status"], child["depth"]) for child in children] == [("completed", 1)] * 2
+
+
+async def test_delegate_ends_while_who_asked_goes_back_to_waiting(bureau: Bureau):
+    """Its end is written and not committed when the other's job looks for the last time: that waits for it, and goes on."""
+    other = await bureau.agent("Grace")
+    asked = [Asked("delegate", orjson.dumps({"agent": str(other), "query": f"Part {n}?"}).decode()) for n in (1, 2)]
+    bureau.provider.stories = {"Part": [Turn(["A ", "part."])]}
+    bureau.provider.turns = [Turn(calls=asked), Turn(["Both have ended."])]
+    bureau.provider.gate = asyncio.Event()
+    org_id = bureau.organisation.id
+    id = await bureau.begin(await bureau.agent(capabilities=["delegate"]))
+    async with bureau.working():
+        first, second = await eventually(lambda: both_are_saved(bureau, id))
+        async with bureau.database.transaction(org_id) as ending_it:
+            async with bureau.database.transaction(org_id) as held:
+                await held.fetchrow(SQL["hold"], id)
+                await bureau.cancel(first["id"])
+                await eventually(lambda: waits_for_a_lock(bureau))
+                await ending.cancel(ending_it, bureau.jobs, org_id, second["id"], bureau.clock.now())
+            await eventually(lambda: waits_for_a_lock(bureau))
+        bureau.poke()
+        row = await bureau.ends(id)
+    assert (row["status"], row["text"]) == ("completed", "Both have ended.")
+
+
+async def both_are_saved(bureau: Bureau, id: UUID) -> list[Any] | None:
+    """Return the delegates of an execution once both stand still, and write nothing."""
+    saved = "SELECT id FROM executions WHERE parent_id = $1 AND text <> ''"
+    found = await bureau.organisation.rows(saved, id)
+    return found if len(found) == 2 else None
+
+
+async def waits_for_a_lock(bureau: Bureau) -> bool:
+    (found,) = await bureau.organisation.rows("SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted")
+    return found["waiting"] > 0
 
 
 async def test_delegate_that_fails_is_told_to_who_asked(bureau: Bureau):

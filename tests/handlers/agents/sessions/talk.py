@@ -27,9 +27,10 @@ from handlers.agents.operations import Agents
 from handlers.agents.sessions.operations import Sessions
 from handlers.agents.sessions.prompt import history
 from handlers.agents.sessions.sending import Talking
-from handlers.agents.sessions.telling import Telling
+from handlers.agents.sessions.telling import Rooms, Telling
 from handlers.models.model import Message
 from handlers.models.providers import Models
+from rooms.fence import Fence
 from rooms.live import Published
 from tests.harness.limiters import limiter_without_redis
 
@@ -40,7 +41,9 @@ class Told:
 
     events: list[tuple[str, str, Any]] = field(default_factory=list[tuple[str, str, Any]])
 
-    async def publish(self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str) -> Published:
+    async def publish(
+        self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str, fence: Fence | None = None
+    ) -> Published:
         self.events.append((channel, type, orjson.loads(data)))
         return Published(new_id(), len(self.events), "e")
 
@@ -110,13 +113,13 @@ class Talk:
 
 
 @asynccontextmanager
-async def talk(database_url: str, caller: Caller) -> AsyncGenerator[Talk]:
-    """Open them."""
+async def talk(database_url: str, caller: Caller, rooms: Rooms | None = None) -> AsyncGenerator[Talk]:
+    """Open them; what is told goes into `rooms`, where there are any."""
     clock = SystemClock()
     database = Database(database_url, role="hub_app", size=4)
     trail = AuditTrail(database_url, clock)
     told = Told()
-    telling = Telling(told)
+    telling = Telling(rooms or told)
     jobs = Jobs(clock, lambda: None)
     executions = Executions(jobs, Models(Settings.load(), clock), lambda: None)
     kinds = (Agents(), Sessions(executions, telling), Talking(executions, telling))

@@ -1,16 +1,19 @@
-"""A server of the official package over loopback."""
+"""MCP servers over loopback: one of the official package, and one that says what a test wants."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
+from aiohttp import web
 from mcp.server.mcpserver import Context, MCPServer
 
 from core.deadline import end_tasks
 from handlers.agents.tools.mcp_servers import KEY
+from tests.harness.outside import Handler
 from tests.harness.waiting import eventually
 
 
@@ -71,3 +74,34 @@ def library() -> MCPServer:
         return str(dict(meta).get(KEY))
 
     return server
+
+
+def speaking(answers: Mapping[str, Any]) -> Handler:
+    """A server that answers each method with this result, and everything else with an error."""
+
+    async def answer(request: web.Request) -> web.Response:
+        asked = await request.json() if request.can_read_body else {}
+        if "id" not in asked:
+            return web.Response(status=202)
+        if asked["method"] == "initialize":
+            hello = {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "a", "version": "1"},
+            }
+            return web.json_response(
+                {"jsonrpc": "2.0", "id": asked["id"], "result": hello}, headers={"Mcp-Session-Id": "s1"}
+            )
+        found = answers.get(asked["method"])
+        if isinstance(found, web.Response):
+            return found
+        if found is None:
+            error = {"code": -32601, "message": "no such method"}
+            return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "error": error})
+        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": found})
+
+    return answer
+
+
+def listed(*names: str, **schema: Any) -> dict[str, Any]:
+    return {"tools": [{"name": name, "inputSchema": {"type": "object", **schema}} for name in names]}

@@ -32,9 +32,19 @@ def test_no_arguments_are_an_empty_object(text: str):
         ('{"n": 123456789012345678901234567890}', "cannot be read"),
         ('{"city": "\ud800"}', "no JSON"),
         ("[" * 3_000, "no JSON"),
+        ('{"a": ' + "[" * 300 + "]" * 300 + "}", "nested over 64"),
         ('{"a": "' + "x" * LONGEST_ARGUMENTS + '"}', "KiB"),
     ],
-    ids=["cut off", "a list", "a name twice", "a number too large", "half a character", "too deep", "too long"],
+    ids=[
+        "cut off",
+        "a list",
+        "a name twice",
+        "a number too large",
+        "half a character",
+        "too deep to read",
+        "too deep to keep",
+        "too long",
+    ],
 )
 def test_arguments_that_cannot_be_read(text: str, said: str):
     """Each is told by its own words."""

@@ -17,9 +17,9 @@ from handlers.agents.tools.mcp_servers import MOST_TOOLS, McpConnection, McpTool
 from handlers.agents.tools.outside import NOTE
 from handlers.agents.tools.tool import ToolError
 from tests.handlers.agents.tools.calls import called, calling, given
-from tests.handlers.agents.tools.mcp_server import library, mcp_serving
+from tests.handlers.agents.tools.mcp_server import library, listed, mcp_serving, speaking
 from tests.harness.hurried_clock import HurriedClock
-from tests.harness.outside import LOOPBACK, Handler, Names, serving
+from tests.harness.outside import LOOPBACK, Names, serving
 
 NOBODY = Names([])
 
@@ -34,37 +34,6 @@ async def connection(url: str, clock: Clock | None = None, names: Names = NOBODY
 def tools_of(there: McpConnection) -> Mapping[str, McpTool]:
     assert there.is_ready, there.missing
     return {each.name: each for each in there.tools}
-
-
-def speaking(answers: Mapping[str, Any]) -> Handler:
-    """A server that answers each method with this result, and everything else with an error."""
-
-    async def answer(request: web.Request) -> web.Response:
-        asked = await request.json() if request.can_read_body else {}
-        if "id" not in asked:
-            return web.Response(status=202)
-        if asked["method"] == "initialize":
-            hello = {
-                "protocolVersion": "2025-06-18",
-                "capabilities": {"tools": {}},
-                "serverInfo": {"name": "a", "version": "1"},
-            }
-            return web.json_response(
-                {"jsonrpc": "2.0", "id": asked["id"], "result": hello}, headers={"Mcp-Session-Id": "s1"}
-            )
-        found = answers.get(asked["method"])
-        if isinstance(found, web.Response):
-            return found
-        if found is None:
-            error = {"code": -32601, "message": "no such method"}
-            return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "error": error})
-        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": found})
-
-    return answer
-
-
-def listed(*names: str, **schema: Any) -> dict[str, Any]:
-    return {"tools": [{"name": name, "inputSchema": {"type": "object", **schema}} for name in names]}
 
 
 @pytest.mark.parametrize("stateless", [False, True], ids=["sessions", "stateless"])

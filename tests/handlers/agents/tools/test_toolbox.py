@@ -7,9 +7,12 @@ import pytest
 
 from core.clock import SystemClock
 from core.ids import new_id
+from core.jobs.jobs import Jobs
 from core.outbound import Outbound
+from core.seal import Seal
 from core.store.database import Database
 from handlers.agents.config import DeclaredTool, config_of
+from handlers.agents.credentials import Vault
 from handlers.agents.models import AgentBody
 from handlers.agents.tools.tool import Waits
 from handlers.agents.tools.toolbox import MOST_TOOLS, Toolbox, Toolboxes
@@ -24,7 +27,8 @@ class Boxes:
     """Toolboxes of an organisation's agents."""
 
     def __init__(self, database: Database, organisation: Organisation) -> None:
-        self._made = Toolboxes(database, Retriever(), Outbound(LOOPBACK, SystemClock()))
+        outbound, jobs = Outbound(LOOPBACK, SystemClock()), Jobs(SystemClock(), lambda: None)
+        self._made = Toolboxes(database, Retriever(), outbound, Vault(Seal("of a test")), jobs, SystemClock())
         self._rights = rights(org_id=organisation.id)
 
     def open(self, *capabilities: str, more: Sequence[DeclaredTool] = (), **config: Any) -> Any:
@@ -50,6 +54,7 @@ async def boxes(database_url: str, organisation: Organisation) -> AsyncIterator[
         (("friendly",), {"knowledge_query", "text_processing"}),
         (("text_processing",), {"text_processing"}),
         (("http_request", "delegate"), {"http_request", "delegate"}),
+        (("twin_simulation",), {"twin_simulation"}),
     ],
     ids=lambda each: "+".join(sorted(each)) or "none",
 )

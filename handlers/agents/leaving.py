@@ -1,0 +1,29 @@
+"""What a deleted agent leaves behind is removed: asked for here, in the deletion's transaction, and done by jobs (purging.py)."""
+
+from uuid import UUID
+
+from core.jobs.jobs import Jobs
+from core.operations.context import Context
+from core.store.statements import Statements
+
+# Ends what runs; then, a little later, removes the rows.
+CLOSE = "agents.close"
+PURGE = "agents.purge"
+
+
+class Leaving:
+    """Sees to agents that are deleted."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    async def gone(self, ctx: Context, agent_id: UUID) -> None:
+        """Have all ended and removed that a deleted agent had."""
+        await close(ctx.db, self._jobs, ctx.caller.org_id, agent_id)
+        ctx.after_commit(self._jobs.poke)
+
+
+async def close(db: Statements, jobs: Jobs, org_id: UUID, agent_id: UUID) -> None:
+    """Make the job, in the transaction of `db`; one that works already sees what this transaction writes."""
+    id = str(agent_id)
+    await jobs.enqueue(db, org_id, CLOSE, {"agent_id": id}, key=id, holds=True)

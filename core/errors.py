@@ -98,6 +98,7 @@ CATALOGUE: Mapping[str, ErrorKind] = {
             "The request conflicts with what is stored",
             "Read it again, then decide.",
         ),
+        ErrorKind("PATCH_TEST_FAILED", 409, "A test of the patch does not hold", "Read it again, then decide."),
         ErrorKind("RESOURCE_LOCKED", 409, "Another request holds this", "Send the same request again shortly."),
         ErrorKind(
             "VERSION_GONE",
@@ -205,6 +206,13 @@ CATALOGUE: Mapping[str, ErrorKind] = {
             424,
             "The other agent's execution has failed, or was cancelled",
             "See that execution.",
+            place="execution",
+        ),
+        ErrorKind(
+            "OUTPUT_INVALID",
+            502,
+            "The answer is not as the output schema says",
+            "See the message and the steps; mend the schema, or use another model.",
             place="execution",
         ),
         # Answers to frames of the stream, besides those above.

@@ -25,9 +25,10 @@ from handlers.lists.selection import selected, selection_of
 from handlers.lists.turns import Turns
 from handlers.resources.etag import matches
 from handlers.resources.happenings import event_types
+from handlers.resources.json_patch import patched
 from handlers.resources.listing import Listing
 from handlers.resources.merge import merge_patch
-from handlers.resources.models import Body, ChangeInput, DeleteInput, ListInput, LookInput
+from handlers.resources.models import Body, ChangeInput, DeleteInput, ListInput, LookInput, UpdateInput
 from handlers.resources.past import find_past, position_of
 from handlers.resources.search import searchable
 from handlers.resources.shown import change, shown
@@ -80,7 +81,7 @@ class Resource(ABC, Generic[BodyType]):
             Operation(f"{kind}.create", write, "write", body, Document, self.create),
             Operation(f"{kind}.get", read, "read", LookInput, Document, self.get),
             Operation(f"{kind}.replace", write, "write", ChangeInput, Document, self.replace, repeatable=True),
-            Operation(f"{kind}.update", write, "write", ChangeInput, Document, self.update),
+            Operation(f"{kind}.update", write, "write", UpdateInput, Document, self.update),
             Operation(f"{kind}.delete", write, "write", DeleteInput, Deleted, self.delete, repeatable=True),
         ]
 
@@ -100,6 +101,26 @@ class Resource(ABC, Generic[BodyType]):
     def allow(self, ctx: Context, before: Mapping[str, Any] | None, body: BodyType) -> None:
         """Raise HubError where the caller may not make of `before` (as GET answers it; None: nothing) what `body` says."""
         _ = ctx, before, body
+
+    def conceal(
+        self, ctx: Context, id: UUID, before: Mapping[str, Any] | None, body: BodyType
+    ) -> tuple[BodyType, Beside | None]:
+        """Return a body without what nobody is shown again, and the statement, run after the resource's own, that keeps it.
+
+        `before` is as in `allow`; raises HubError where what is to be kept cannot be.
+        """
+        _ = ctx, id, before
+        return body, None
+
+    async def verify(self, ctx: Context, before: Mapping[str, Any] | None, body: BodyType) -> None:
+        """Raise HubError where what `body` names is not there; `before` as for `allow`. It may ask PostgreSQL."""
+        _ = ctx, before, body
+
+    async def follow(
+        self, ctx: Context, id: UUID, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+    ) -> None:
+        """Do what else follows when a resource has become `after`, in the transaction that holds its row; None: it is not there."""
+        _ = ctx, id, before, after
 
     async def list(self, ctx: Context, wanted: ListInput) -> Page:
         """List resources, newest first, or best match first, or as `sort` says."""
@@ -129,9 +150,13 @@ class Resource(ABC, Generic[BodyType]):
         if ctx.caller.resource_ids is not None:
             raise HubError("FORBIDDEN", "This credential is for existing resources only")
         self.allow(ctx, None, new)
+        await self.verify(ctx, None, new)
         id = new_id()
-        document, row, fields = self._write(id, 1, new, rfc3339(ctx.now), ctx)
+        shown, keeping = self.conceal(ctx, id, None, new)
+        document, row, fields = self._write(id, 1, shown, rfc3339(ctx.now), ctx)
         await self._store.insert(ctx, row, self._emit(ctx, "created", document), self.beside(id, None, fields))
+        await _kept(ctx, keeping)
+        await self.follow(ctx, id, None, fields)
         return document
 
     async def replace(self, ctx: Context, change: ChangeInput) -> Document:
@@ -139,7 +164,7 @@ class Resource(ABC, Generic[BodyType]):
         return await self._change(ctx, change, keep=False)
 
     async def update(self, ctx: Context, change: ChangeInput) -> Document:
-        """Change some fields of a resource by JSON Merge Patch (RFC 7396)."""
+        """Change some fields of a resource by JSON Merge Patch (RFC 7396), or by JSON Patch (RFC 6902)."""
         return await self._change(ctx, change, keep=True)
 
     async def delete(self, ctx: Context, gone: DeleteInput) -> Deleted:
@@ -148,21 +173,29 @@ class Resource(ABC, Generic[BodyType]):
         held = await self._hold(ctx, id, gone.if_match)
         data = orjson.dumps({"id": str(id), "version": held["version"]}).decode()
         event_id = ctx.emit(f"{self.event}.deleted", f"{self.kind}/{id}", data)
-        beside = self.beside(id, orjson.loads(held["document"]), None)
-        await self._store.remove(ctx, id, event_id, ctx.now, beside)
+        before = orjson.loads(held["document"])
+        await self._store.remove(ctx, id, event_id, ctx.now, self.beside(id, before, None))
+        await self.follow(ctx, id, before, None)
         return Deleted(self.kind, id, held["version"])
 
     async def _change(self, ctx: Context, change: ChangeInput, *, keep: bool) -> Document:
         id = self._permitted(ctx, change.id)
         held = await self._hold(ctx, id, change.if_match)
         before = orjson.loads(held["document"])
-        fields: Any = {name: value for name, value in change.body.items() if name not in OWN_FIELDS}
-        if keep:
-            fields = merge_patch({name: value for name, value in before.items() if name not in OWN_FIELDS}, fields)
+        if isinstance(change, UpdateInput) and change.patch is not None:
+            fields = _sendable(patched(held["document"], change.patch, OWN_FIELDS))
+        elif keep:
+            fields = merge_patch(_sendable(before), _sendable(change.body))
+        else:
+            fields = _sendable(change.body)
         body = self._validated(fields)
         self.allow(ctx, before, body)
+        await self.verify(ctx, before, body)
+        body, keeping = self.conceal(ctx, id, before, body)
         document, row, after = self._write(id, held["version"] + 1, body, before["created_at"], ctx)
         await self._store.change(ctx, row, self._emit(ctx, "updated", document), self.beside(id, before, after))
+        await _kept(ctx, keeping)
+        await self.follow(ctx, id, before, after)
         return document
 
     async def _hold(self, ctx: Context, id: UUID, if_match: str | None) -> Any:
@@ -209,3 +242,13 @@ class Resource(ABC, Generic[BodyType]):
 
     def _missing(self) -> NoReturn:
         raise HubError("RESOURCE_NOT_FOUND", f"There is no {self.event} with this id")
+
+
+async def _kept(ctx: Context, keeping: Beside | None) -> None:
+    if keeping is not None:
+        await ctx.write(keeping.query, *keeping.args)
+
+
+def _sendable(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a client writes."""
+    return {name: value for name, value in fields.items() if name not in OWN_FIELDS}

@@ -12,7 +12,7 @@ from handlers.lists.lister import MOST_PAGE_BYTES, Lister
 from handlers.lists.order import Key, complete
 from handlers.lists.selection import selection_of
 from handlers.resources.models import ListInput
-from handlers.resources.past import table_as_of
+from handlers.resources.past import table_as_of, total_as_of
 from handlers.resources.search import MOST_INDEXED, index_patterns, patterns, phrase
 from handlers.resources.store import MOST_DOCUMENT_BYTES
 
@@ -37,6 +37,7 @@ FIELDS = Fields(
 NEWEST = complete([Key(FIELDS.by_name["created_at"], descending=True)], FIELDS)
 
 _PLAIN = frozenset({"page", "per_page"})
+_AGE = frozenset({"id", "created_at"})
 
 
 class Listing:
@@ -71,7 +72,13 @@ class _Asking(Asking):
         past = () if wanted.as_of is None else (wanted.as_of,)
         super().__init__(listed, wanted, (wanted.type, wanted.status, wanted.q, *past))
         if position is not None:
-            self.table = table_as_of(self._kind, f"{self.bind(position)}::bigint")
+            by_age = not (wanted.filter or wanted.type or wanted.status) and _AGE.issuperset(
+                key.field.name for key in self.order
+            )
+            place = f"{self.bind(position)}::bigint"
+            self.table = table_as_of(self._kind, place, by_age=by_age)
+            if by_age and ids is None:
+                self.total = total_as_of(self._kind, place)
             if wanted.q:
                 message = "There is no text search of the past: use filters"
                 raise HubError("VALIDATION_ERROR", details=[Detail("q", "INVALID_FORMAT", message)])

@@ -1,13 +1,24 @@
 """Inputs that all resources share. The body of a resource is its own folder's matter."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from handlers.described import WITHOUT_NUL, Described
 from handlers.lists.models import Names, Phrase, Sorted, Word
+from handlers.resources.json_patch import MOST_OPERATIONS, PatchOperation
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # A NUL as JSON writes it; what only looks like one has another backslash before.
@@ -94,3 +105,23 @@ class ChangeInput(DeleteInput):
     """One resource to replace or to patch, with the fields that were sent."""
 
     body: dict[str, Any]
+
+
+class UpdateInput(ChangeInput):
+    """One resource to patch: by `body`, a JSON Merge Patch, or by `patch`, a JSON Patch, in place of it."""
+
+    patch: Annotated[list[PatchOperation], Field(max_length=MOST_OPERATIONS)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_is_enough(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "body" not in data and data.get("patch") is not None:  # pyright: ignore[reportUnknownMemberType] - JSON
+            return {**data, "body": {}}
+        return data  # pyright: ignore[reportUnknownVariableType] - what it is not is refused by its fields
+
+    @field_validator("patch")
+    @classmethod
+    def _not_both(cls, patch: list[PatchOperation] | None, info: ValidationInfo) -> list[PatchOperation] | None:
+        if patch is not None and info.data.get("body"):
+            raise ValueError("A change has a body or a patch, not both")
+        return patch

@@ -40,10 +40,18 @@ async def find_past(ctx: Context, kind: str, id: UUID, as_of: str) -> Document |
     return Document(kind, id, row["version"], row["from_time"], row["document"]) if row else None
 
 
-def table_as_of(kind: str, place: str) -> str:
-    """Return what stands for a kind's table at the position that has this placeholder."""
-    rows = SQL["past"].replace("{table}", kind).replace("{place}", place)
-    return f"({rows}) AS past"
+def table_as_of(kind: str, place: str, *, by_age: bool = False) -> str:
+    """Return what stands for a kind's table at the position that has this placeholder.
+
+    `by_age`: nothing of it is asked but id, created_at and document, which does not look at all that there was.
+    """
+    rows = SQL["alive"] if by_age else SQL["past"]
+    return f"({rows.replace('{table}', kind).replace('{place}', place)}) AS past"
+
+
+def total_as_of(kind: str, place: str) -> str:
+    """Return what gives the number of a kind's resources at the position that has this placeholder."""
+    return SQL["population"].replace("{table}", kind).replace("{place}", place)
 
 
 def _wrong(code: str, message: str) -> HubError:

@@ -64,6 +64,32 @@ FROM {table}_history AS past
 LEFT JOIN events AS ended ON ended.event_id = past.to_event
 WHERE past.id = $1 AND past.version = (SELECT max(low) FROM search) AND (ended.position IS NULL OR ended.position > $2)
 
+-- name: alive
+-- Who was there at a position, by age (nobody of then is newer than the newest of then), without a look at what anybody was like: only of whoever is shown the document is found, by
+-- halving as above. It was there, so its first version began by then.
+SELECT life.id, life.created_at, (
+    WITH RECURSIVE search(low, high) AS (
+        SELECT 1::bigint, max(version) FROM {table}_history WHERE id = life.id
+        UNION ALL
+        SELECT CASE WHEN probe.began <= {place} THEN probe.version ELSE low END,
+               CASE WHEN probe.began <= {place} THEN high ELSE probe.version - 1 END
+        FROM search
+        CROSS JOIN LATERAL (
+            SELECT h.version, (SELECT e.position FROM events e WHERE e.event_id = h.from_event) AS began
+            FROM {table}_history h WHERE h.id = life.id AND h.version = (low + high + 1) / 2 ORDER BY h.version LIMIT 1
+        ) AS probe
+        WHERE low < high
+    )
+    SELECT h.document FROM {table}_history h WHERE h.id = life.id AND h.version = (SELECT max(low) FROM search)
+) AS document
+FROM lives AS life
+WHERE life.kind = '{table}' AND life.born <= {place} AND (life.died IS NULL OR life.died > {place})
+  AND life.created_at <= (
+      SELECT newest FROM populations WHERE kind = '{table}' AND position <= {place} ORDER BY position DESC LIMIT 1)
+
+-- name: population
+coalesce((SELECT total FROM populations WHERE kind = '{table}' AND position <= {place} ORDER BY position DESC LIMIT 1), 0)
+
 -- name: past
 -- The columns of {table} as of a position, made of the documents of that time. It looks at the organisation's whole history.
 SELECT past.id, past.version, past.document, said.fields ->> 'name' AS name, said.fields ->> 'type' AS type,

@@ -31,6 +31,16 @@ SELECT $1::uuid, md5($1::uuid::text || 'id' || n % $3::int)::uuid, (n - 1) / $3:
     '"pad": "' || repeat('x', 300) || '"}'
 FROM generate_series(1, $2::int) AS n
 """
+_LIVES = """
+INSERT INTO lives (org_id, kind, id, created_at, born)
+SELECT $1::uuid, 'agents', md5($1::uuid::text || 'id' || n % $3::int)::uuid, '2026-01-01Z'::timestamptz + n * '1 s'::interval, n
+FROM generate_series(1, least($2::int, $3::int)) AS n
+"""
+_POPULATIONS = """
+INSERT INTO populations (org_id, kind, position, total, newest)
+SELECT $1::uuid, 'agents', n, n, '2026-01-01Z'::timestamptz + n * '1 s'::interval
+FROM generate_series(1, least($2::int, $3::int)) AS n
+"""
 _ID = "SELECT md5($1::uuid::text || 'id0')::uuid"
 LISTS: list[dict[str, Any]] = [
     {},
@@ -58,7 +68,7 @@ class Explaining:
 
 async def fill(owner: Any, org_id: UUID, events: int, resources: int) -> UUID:
     """Write a log and the history that it made; returns one of the resources."""
-    for statement in (_EVENTS, _HISTORY):
+    for statement in (_EVENTS, _HISTORY, _LIVES, _POPULATIONS):
         await owner.execute(statement, org_id, events, resources)
     await owner.execute("UPDATE heads SET position = $2 WHERE org_id = $1", org_id, events)
     return await owner.fetchval(_ID, org_id)
@@ -73,7 +83,7 @@ async def crowded(database_url: str, organisations: Organisations) -> AsyncItera
     try:
         await fill(owner, large, LARGE, 5_000)
         few, many = await fill(owner, small, SMALL, 100), await fill(owner, busy, BUSY, 1)
-        await owner.execute("VACUUM ANALYZE agents_history, events")
+        await owner.execute("VACUUM ANALYZE agents_history, events, lives, populations")
         await as_organisation(connection, small)
         yield connection, few, many
     finally:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.auth.caller import Caller
+from core.errors import HubError
+from core.events.event import namespace_of
 from rooms.recovery import Bookmark
 
 # No room has this place: it is not known where the text ends, and whoever writes will say so within a second.
@@ -41,3 +43,22 @@ class Beginnings(Protocol):
         checked; whether it may touch the resource that is spoken of was not.
         """
         ...
+
+
+class JoinedBeginnings:
+    """Several who keep what rooms tell of, each of its own namespaces. Implements Beginnings."""
+
+    def __init__(self, *parts: Beginnings) -> None:
+        self._parts = parts
+
+    def covers(self, namespace: str) -> bool:
+        """Tell whether one of them knows the rooms of a namespace."""
+        return any(part.covers(namespace) for part in self._parts)
+
+    async def find(self, caller: Caller, channel: str) -> Beginning:
+        """Return what the one says that knows the room; raises as that does, and HubError CHANNEL_NOT_FOUND where there is none."""
+        namespace = namespace_of(channel)
+        for part in self._parts:
+            if part.covers(namespace):
+                return await part.find(caller, channel)
+        raise HubError("CHANNEL_NOT_FOUND")

@@ -15,6 +15,7 @@ import orjson
 from core.clock import Clock, rfc3339
 from core.deadline import ended_within
 from core.errors import HubError
+from core.events.event import namespace_of
 from core.ids import new_id
 from rooms.fence import Fence
 from rooms.live_feed import LiveFeed, LiveSink
@@ -86,7 +87,7 @@ class LiveRooms:
         allows, and SERVICE_UNAVAILABLE when Redis does not answer: whether the event went out is unknown then. What is published
         into one room goes out in the order of the calls.
         """
-        rules = LIVE[channel.partition(":")[0]]
+        rules = LIVE[namespace_of(channel)]
         if len(data) > rules.message_bytes:
             raise HubError("PAYLOAD_TOO_LARGE", f"`data` has at most {rules.message_bytes} bytes in {rules.namespace}")
         event_id = event_id or new_id()

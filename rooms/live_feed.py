@@ -11,7 +11,7 @@ from uuid import UUID
 
 from core.clock import Clock
 from core.events.event import Entry
-from rooms.live_rules import LIVE
+from rooms.live_rules import LIVE, rules_of
 from rooms.live_store import Head, Snapshot
 from rooms.live_wire import LiveEntry, decode_message
 from rooms.sequence import Bounds, Full, SequenceFeed, Spawn
@@ -27,6 +27,10 @@ class LiveSink(Protocol):
 
     def deliver(self, org_id: UUID, entries: Sequence[Entry]) -> Full | None:
         """Take entries: in order, each once, all that one read brought together."""
+        ...
+
+    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry]) -> None:
+        """Take entries of one room whose members get the newest of each key, as soon as each can read."""
         ...
 
     def reset_room(self, org_id: UUID, channel: str, epoch: str, offset: int, reason: str) -> None:
@@ -73,6 +77,8 @@ class LiveFeed(SequenceFeed[LiveEntry]):
         self.carrier = carrier
         self.reason: Reason = "epoch"
         self.is_shared = carrier in LIVE
+        rules = rules_of(carrier)
+        self._is_latest = rules is not None and rules.delivery == "latest"
         self._store = store
         self._sink = sink
         self._tops: dict[str, Head] = {}
@@ -118,6 +124,8 @@ class LiveFeed(SequenceFeed[LiveEntry]):
             for entry in entries:
                 if entry.channel in self._tops:
                     self._tops[entry.channel] = Head(entry.epoch, entry.position)
+        if self._is_latest:
+            return self._sink.deliver_latest(self.org_id, entries)
         return self._sink.deliver(self.org_id, entries)
 
     def _missing(self) -> bool:

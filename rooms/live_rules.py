@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from core.events.event import namespace_of
+
 HOUR = 3600
 DAY = 24 * HOUR
 KIB = 1024
 # What the hub itself says may be all that an agent has written, 256 KiB of text: at worst six times as long as JSON.
 WHOLE_TEXT = 2048 * KIB
+# Of `twins:<id>/telemetry`.
+TELEMETRY = "twins/telemetry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,11 @@ class LiveRules:
     history_*         what is kept at most, in events, bytes of envelopes, and seconds
     remembered        seconds after the last event for which offsets go on; afterwards a new epoch begins
     message_bytes     the largest `data`, as JSON without spaces
-    delivery          `ordered`: every event in order, a slow reader is cut
+    delivery          `ordered`: every event in order, a slow reader is cut. `latest`: while a reader is slow, only the newest value
+                      of each key waits for it; it is not cut for that
+    keyed             of `latest`: the keys are the members of this member of `data`
+    is_stored         what clients publish is stored, and the hub tells the room what is newest
+    part              what stands behind the id, and a slash
     is_shared         all rooms of an organisation arrive by one subscription: there are many, and each is quiet
     names             what stands after the colon: an id, a name, or a subject
     """
@@ -37,7 +45,10 @@ class LiveRules:
     history_seconds: int
     remembered: int = 7 * DAY
     message_bytes: int = 16 * KIB
-    delivery: Literal["ordered"] = "ordered"
+    delivery: Literal["ordered", "latest"] = "ordered"
+    keyed: str = ""
+    is_stored: bool = False
+    part: str = ""
     is_shared: bool = False
     names: Literal["id", "name", "subject"] = "id"
 
@@ -47,7 +58,22 @@ LIVE: Mapping[str, LiveRules] = {
     for rules in (
         LiveRules("runs", "read:agents", None, 4_096, 1024 * KIB, HOUR, remembered=DAY, message_bytes=WHOLE_TEXT),
         LiveRules("sessions", "read:agents", None, 1_024, 1024 * KIB, HOUR, remembered=DAY, message_bytes=WHOLE_TEXT),
+        LiveRules("simulations", "read:twins", None, 256, 512 * KIB, HOUR, remembered=DAY, message_bytes=256 * KIB),
         LiveRules("chat", "read:streams", "write:streams", 512, 1024 * KIB, DAY, names="name"),
+        LiveRules(
+            TELEMETRY,
+            "read:twins",
+            "write:twins",
+            256,
+            512 * KIB,
+            HOUR,
+            remembered=DAY,
+            message_bytes=128 * KIB,
+            delivery="latest",
+            keyed="metrics",
+            is_stored=True,
+            part="telemetry",
+        ),
         LiveRules("users", None, "write:streams", 128, 256 * KIB, DAY, names="subject", is_shared=True),
     )
 }
@@ -57,10 +83,10 @@ CARRIER = LiveRules("", None, None, 2_048, 1024 * KIB, 600)
 
 def rules_of(channel: str) -> LiveRules | None:
     """Return the rules of a channel by its name; None where it is of no live namespace."""
-    return LIVE.get(channel.partition(":")[0])
+    return LIVE.get(namespace_of(channel))
 
 
 def carrier_of(channel: str) -> str:
     """Name what carries a live channel to the nodes: the channel itself, or what all of its namespace share."""
-    namespace = channel.partition(":")[0]
+    namespace = namespace_of(channel)
     return namespace if LIVE[namespace].is_shared else channel

@@ -11,6 +11,7 @@ from uuid import UUID
 from redis.exceptions import RedisError
 
 from core.errors import HubError
+from core.events.event import namespace_of
 from core.store.redis import Redis, Script
 from rooms.fence import Fence, Outrun, RoomLost
 from rooms.live_rules import CARRIER, LIVE, LiveRules, carrier_of, rules_of
@@ -174,7 +175,7 @@ def _outcome_of(epoch: str, offset: int) -> Outcome:
 
 
 def _known(channel: str) -> LiveRules:
-    return LIVE[channel.partition(":")[0]]
+    return LIVE[namespace_of(channel)]
 
 
 def _bounds(rules: LiveRules) -> tuple[int, int, int, int]:

@@ -6,6 +6,8 @@
     events:<subject>  and of that, what is about one subject
     runs:<uuid>       live rooms (rooms/live_rules.py): what a run writes, a session's turns,
     sessions:<uuid>
+    simulations:<uuid>      how far a simulation is
+    twins:<uuid>/telemetry  what a twin measures,
     chat:<name>       what people say to each other,
     users:<subject>   and what is for one person
     subscriptions:<uuid>    a durable subscription, of which each member gets its share (docs/subscriptions.md)
@@ -19,7 +21,7 @@ from uuid import UUID
 
 from core.auth.caller import Caller
 from core.errors import HubError
-from core.events.event import APPLICATION_NAMESPACE, APPLICATION_SUBJECT
+from core.events.event import APPLICATION_NAMESPACE, APPLICATION_SUBJECT, namespace_of
 from core.ids import parse_id
 from rooms.live_rules import LIVE, LiveRules
 
@@ -48,7 +50,8 @@ class Channel:
 
 def parse_channel(name: str) -> Channel:
     """Take a name apart. Raises HubError CHANNEL_NOT_FOUND where no channel has it."""
-    namespace, colon, rest = name.partition(":")
+    namespace = namespace_of(name)
+    _, colon, rest = name.partition(":")
     rules = LIVE.get(namespace)
     if rules is None and namespace not in LOG_NAMESPACES and namespace != CONSUMED:
         raise HubError("CHANNEL_NOT_FOUND")
@@ -58,10 +61,14 @@ def parse_channel(name: str) -> Channel:
         return Channel(name, namespace, None)
     if namespace == APPLICATION_NAMESPACE:
         return _of_subject(name, rest)
+    if rules is not None and rules.part:
+        rest = rest.removesuffix(f"/{rules.part}")
     resource_id = parse_id(rest)
     # Other spellings of the id would be a second name: its events would carry a channel that the client never asked for.
     if resource_id is None or str(resource_id) != rest:
-        raise HubError("CHANNEL_NOT_FOUND", f"There is no such channel: after {namespace}: comes an id, in lower case")
+        raise HubError(
+            "CHANNEL_NOT_FOUND", f"There is no such channel: after {name.partition(':')[0]}: comes an id, in lower case"
+        )
     return Channel(name, namespace, resource_id)
 
 

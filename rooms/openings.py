@@ -16,6 +16,7 @@ from uuid import UUID
 from core.auth.caller import Caller
 from core.auth.flights import Flights
 from core.clock import Clock
+from core.events.event import namespace_of
 from rooms.beginnings import Beginnings
 from rooms.live import LiveRooms
 from rooms.live_feed import LiveFeed
@@ -48,7 +49,7 @@ class Openings:
 
     def covers(self, channel: str) -> bool:
         """Tell whether the room has a beginning."""
-        return self._beginnings.covers(channel.partition(":")[0])
+        return self._beginnings.covers(namespace_of(channel))
 
     async def check(self, caller: Caller, channel: str) -> None:
         """Return where `caller` may know of the room; raises HubError CHANNEL_NOT_FOUND, and where that cannot be known."""

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from core.auth.flights import Flights
 from core.clock import Clock
-from core.events.event import Entry, LogHead
+from core.events.event import Entry, LogHead, namespace_of
 from rooms.recovery import ChannelLog, Feed
 
 BLOCK = 128
@@ -152,7 +152,7 @@ class _OfFeed:
 
 def _needed(channels: Collection[str]) -> frozenset[str]:
     """Leave out channels whose kind is wanted too: the same entries are read without them."""
-    return frozenset(each for each in channels if ":" not in each or each.partition(":")[0] not in channels)
+    return frozenset(each for each in channels if ":" not in each or namespace_of(each) not in channels)
 
 
 def _position(entry: Entry) -> int:

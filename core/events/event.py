@@ -17,6 +17,8 @@ _DATA = ',"data":'
 # What events of applications are about. Subjects of the hub's own events have a slash, so the two never meet.
 APPLICATION_SUBJECT = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 APPLICATION_NAMESPACE = "events"
+# Of each of these there are rooms of a part, named behind a slash.
+_WITH_PARTS = frozenset({"twins"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,14 @@ def application_channel(subject: str) -> str:
 
 
 def namespace_of(channel: str) -> str:
-    """Return the channel that holds all of a kind: `agents` for `agents:<id>`."""
-    return channel.partition(":")[0]
+    """Return the namespace of a channel: `agents` for `agents:<id>`, the channel that holds all of a kind.
+
+    That of `twins:<id>/telemetry` is `twins/telemetry`: it is no part of `twins`, and its members hear of nothing else.
+    """
+    namespace, _, name = channel.partition(":")
+    if namespace in _WITH_PARTS and "/" in name:
+        return f"{namespace}/{name.partition('/')[2]}"
+    return namespace
 
 
 def new_event(

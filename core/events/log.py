@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from core.events.event import Entry, LogHead
+from core.events.event import Entry, LogHead, namespace_of
 from core.store.database import Database
 from core.store.queries import load_queries
 from core.store.statements import Statements
@@ -37,7 +37,7 @@ class LogReader:
     async def read(self, org_id: UUID, channels: Collection[str], *, after: int, upto: int, limit: int) -> list[Entry]:
         """Return the entries of any of `channels` after `after` and up to `upto`, in order, each once; at most `limit`."""
         namespaces = {channel for channel in channels if ":" not in channel}
-        single = {channel for channel in channels if channel.partition(":")[0] not in namespaces}
+        single = {channel for channel in channels if namespace_of(channel) not in namespaces}
         async with self._database.read(org_id) as db:
             rows = await db.fetch(_SQL["of_channels"], org_id, list(namespaces), list(single), after, upto, limit)
         return _entries(rows)

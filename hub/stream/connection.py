@@ -312,7 +312,10 @@ class Connection:
     async def _do_live(self, caller: Caller, command: Publish | History) -> None:
         if self._live_frames is None:
             self._live_frames = LiveFrames(
-                self._parts.sources.live, self._parts.sources.clock, self._parts.sources.openings
+                self._parts.sources.live,
+                self._parts.sources.clock,
+                self._parts.sources.openings,
+                self._parts.sources.telemetry,
             )
         try:
             result = await self._live_frames.do(caller, command)

@@ -32,6 +32,7 @@ from hub.stream.gate import Gate
 from hub.stream.handshake import Offer, acceptance, offer_of
 from hub.stream.heartbeat import Rhythm
 from hub.stream.inflation import Inflation
+from hub.stream.live_frames import TakesTelemetry
 from hub.stream.outbound import Bounds, Outbound
 from hub.stream.parts import Authenticates, Parts, Ticks
 from hub.stream.settings import StreamSettings
@@ -49,6 +50,7 @@ from rooms.pages import SharedLog
 WRITE_HIGH_WATER_BYTES = 64 * 1024
 TICK_SECONDS = 0.5
 RECHECK_SECONDS = 1.0
+LATEST_SECONDS = 0.05
 # So many sockets are looked at before others get their turn of the loop: some milliseconds' work where all are pinged.
 SLICE = 200
 # A stopping node sends so many clients a second to the others.
@@ -78,6 +80,7 @@ class StreamDoor:
         consumers: Consumers,
         clock: Clock,
         beginnings: Beginnings | None = None,
+        telemetry: TakesTelemetry | None = None,
         render: Render,
         public_url: str | None = None,
         origins: Collection[str] = (),
@@ -86,7 +89,7 @@ class StreamDoor:
     ) -> None:
         self._returns_per_second = returns_per_second
         openings = None if beginnings is None else Openings(live, beginnings, clock)
-        self._sources = Sources(feeds, SharedLog(log, clock), log, fanout, clock, live, consumers, openings)
+        self._sources = Sources(feeds, SharedLog(log, clock), log, fanout, clock, live, consumers, openings, telemetry)
         # The first is what a client gets that names none, or only unknown ones.
         self._json = JsonWire()
         self._wires: Mapping[str, Wire] = {wire.subprotocol: wire for wire in (self._json, MsgpackWire())}
@@ -167,6 +170,7 @@ class StreamDoor:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tick())
             group.create_task(self._recheck())
+            group.create_task(self._give_latest())
 
     async def drain(self, deadline: float) -> None:
         """Take no more sockets, close each in its turn, with a `disconnect`; return when all are gone or at `deadline`.
@@ -252,6 +256,13 @@ class StreamDoor:
         del self._connections[connection]
         if not self._connections:
             self._is_empty.set()
+
+    async def _give_latest(self) -> None:
+        """Look again and again at those who could not read the newest of a room."""
+        latest = self._sources.fanout.latest
+        while True:
+            await latest.waits.wait()
+            await self._clock.sleep(0 if latest.turn() else LATEST_SECONDS)
 
     async def _tick(self) -> None:
         while True:

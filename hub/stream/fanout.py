@@ -16,6 +16,7 @@ from uuid import UUID
 from core.events.event import Entry, namespace_of
 from hub.stream.backlog import BYTES_OF_A_WRITE, Backlog, Frames, weight_of
 from hub.stream.counts import StreamCounts
+from hub.stream.latest import Latest
 from hub.stream.room import Member, Room, masks_of
 from hub.stream.wires import Wire
 
@@ -33,6 +34,7 @@ class Fanout:
         # Of all streams of the node: what they do besides is added by them.
         self.counts = StreamCounts()
         self._slice = most
+        self.latest = Latest(self.counts, most)
         # Those that have something to write, in turn.
         self._backlogs: dict[UUID, Backlog] = {}
         self._waits = asyncio.Event()
@@ -71,6 +73,7 @@ class Fanout:
         if rooms is None or room is None:
             return
         room.members.pop(member, None)
+        self.latest.forget(room, member)
         if not room.members:
             del rooms[channel]
             if not rooms:
@@ -108,6 +111,11 @@ class Fanout:
         for member in slow:  # after the loops, for it changes the rooms
             member.cut_slow()
         return full
+
+    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry]) -> None:
+        """Write the newest of `entries`, all of one room, to its members who can read; keep it for the others."""
+        for wire, room in self._rooms_of(org_id, entries[0].channel):
+            self.latest.deliver(room, wire, entries)
 
     def say(self, member: Member, data: bytes) -> None:
         """Write whole frames to one member, after all that was delivered to it; cut it where it reads too slowly."""
@@ -153,6 +161,7 @@ class Fanout:
         slow: list[Member] = []
         for wire, room in self._rooms_of(org_id, channel):
             self._settle_all(org_id, [room], slow)
+            self.latest.drop(room)
             self.counts.resets[reason] += len(room.members)
             frame = wire.reset(channel, offset, epoch, reason)
             self.counts.wrote(len(frame) * len(room.members), len(room.members))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import orjson
@@ -46,13 +46,28 @@ class Pace:
         self._left -= 1
 
 
+class TakesTelemetry(Protocol):
+    """Stores what is published for a twin (handlers.twins.telemetry.operations.Telemetry)."""
+
+    async def publish(self, caller: Caller, twin_id: UUID, data: bytes) -> int:
+        """Return how many points are stored; raises HubError where none is."""
+        ...
+
+
 class LiveFrames:
     """Does what one connection asks of live rooms. What it returns stands under `result`; everything raises HubError."""
 
-    __slots__ = ("_clock", "_openings", "_paces", "_rooms")
+    __slots__ = ("_clock", "_openings", "_paces", "_rooms", "_telemetry")
 
-    def __init__(self, rooms: LiveRooms, clock: Clock, openings: Openings | None = None) -> None:
+    def __init__(
+        self,
+        rooms: LiveRooms,
+        clock: Clock,
+        openings: Openings | None = None,
+        telemetry: "TakesTelemetry | None" = None,
+    ) -> None:
         self._rooms = rooms
+        self._telemetry = telemetry
         self._openings = openings
         self._clock = clock
         self._paces: dict[str, Pace] = {}
@@ -67,12 +82,20 @@ class LiveFrames:
     async def _publish(self, caller: Caller, channel: Channel, command: Publish) -> Mapping[str, Any]:
         may_publish(caller, channel)
         rules = LIVE[channel.namespace]
-        per_second = caller.limits.publishes_per_second
+        limits = caller.limits
+        per_second = limits.telemetry_per_second if rules.is_stored else limits.publishes_per_second
         self._pace(channel.namespace).take(per_second, per_second * PUBLISH_BURST_SECONDS)
+        if rules.is_stored:
+            return await self._store(caller, channel, command.data)
         published = await self._rooms.publish(
             caller.org_id, channel.name, _type_of(rules), command.data, source=caller.subject
         )
         return {"offset": str(published.offset), "epoch": published.epoch, "event_id": str(published.event_id)}
+
+    async def _store(self, caller: Caller, channel: Channel, data: bytes) -> Mapping[str, Any]:
+        if self._telemetry is None or channel.resource_id is None:
+            raise HubError("SERVICE_UNAVAILABLE", "This node takes no telemetry")
+        return {"stored": await self._telemetry.publish(caller, channel.resource_id, data)}
 
     async def _history(self, org_id: UUID, caller: Caller, channel: Channel, command: History) -> Mapping[str, Any]:
         has_beginning = self._openings is not None and self._openings.covers(channel.name)

@@ -150,6 +150,17 @@ class Outbound:
         self._send(data)
         return True
 
+    def write_if_free(self, data: bytes) -> bool:
+        """Send `data` where the client has taken all that was sent before; return False, and forget it, where it has not.
+
+        What is no more than CHUNK_BYTES makes no transport full by itself: nobody is cut for it. After `shut` it is dropped.
+        """
+        if self._is_shut or self._transport.is_closing():
+            return True
+        if self._is_paused or self._queue or self._transport.get_write_buffer_size():
+            return False
+        return self.write(data)
+
     def write_control(self, frame: bytes) -> None:
         """Do as `write` with a ping or a pong, which is no matter of who watches.
 

@@ -1,8 +1,7 @@
 """A room on this node: the members of one channel whose frames have one form, and what it needs of them.
 
-Plain members stand here: all get the same bytes, so nothing is decided for each. A member whose subscription shapes what it gets (a
-filter, only the newest of a key, deltas) is to stand apart, in a map of its own beside `members`, with its writer; see
-docs/architecture.md, "Fan-out".
+Plain members stand here: all get the same bytes, so nothing is decided for each. What shapes what a member gets stands apart, with
+its writer: of rooms that deliver the newest of each key, those who are slow stand beside `members` too (latest.py).
 """
 
 from typing import Protocol
@@ -16,6 +15,10 @@ class Writes(Protocol):
 
     def write(self, data: bytes) -> bool:
         """Send or queue; False when the member reads too slowly. Raises nothing."""
+        ...
+
+    def write_if_free(self, data: bytes) -> bool:
+        """Send where the member has taken all that was sent before; False where it has not: nothing is queued. Raises nothing."""
         ...
 
 

@@ -16,6 +16,7 @@ from hub.stream.commands import Wanted
 from hub.stream.consumers import Consumers
 from hub.stream.counts import StreamCounts
 from hub.stream.fanout import Fanout
+from hub.stream.live_frames import TakesTelemetry
 from hub.stream.taker import Owner as TakingOwner
 from hub.stream.taker import Taker
 from hub.stream.wires import Wire
@@ -58,6 +59,8 @@ class Sources:
     consumers: Consumers
     # Of the rooms that have a beginning; None where nobody keeps any.
     openings: Openings | None = None
+    # None where nobody stores any.
+    telemetry: TakesTelemetry | None = None
 
     def has_beginning(self, channel: str) -> bool:
         """Tell whether who joins the channel is told what was said there so far."""

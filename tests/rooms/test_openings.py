@@ -33,6 +33,9 @@ class Nobody:
     def deliver(self, org_id: UUID, entries: Sequence[Entry]) -> asyncio.Future[None] | None:
         """As LiveSink.deliver."""
 
+    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry]) -> None:
+        """As LiveSink.deliver_latest."""
+
     def reset_room(self, org_id: UUID, channel: str, epoch: str, offset: int, reason: str) -> None:
         """As LiveSink.reset_room."""
 

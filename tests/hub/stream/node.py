@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Collection, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -37,6 +37,7 @@ from hub.stream.door import StreamDoor
 from hub.stream.fanout import Fanout
 from hub.stream.parts import Authenticates
 from hub.stream.settings import StreamSettings
+from hub.twins import TwinParts
 from rooms.beginnings import Beginnings
 from rooms.feed import Feeds
 from rooms.live import LiveRooms
@@ -139,6 +140,7 @@ async def serve(
     origins: Collection[str] = (),
     fanout: Fanout | None = None,
     beginnings: Beginnings | None = None,
+    twins: Callable[[Database, LiveRooms, Clock], TwinParts] | None = None,
 ) -> AsyncGenerator[Node]:
     """Serve a node on a free port; everything ends with the context. The slices of a `fanout` that is given are the test's."""
     async with AsyncExitStack() as stack:
@@ -160,10 +162,10 @@ async def serve(
         tickets, seats = Tickets(redis, secret, clock), Seats(redis, clock, node=str(uuid4()))
         stack.push_async_callback(seats.close)
         authenticator = authenticator or _authenticator(stack, database, secret, clock)
-        trail = AuditTrail(database_url, SystemClock())
+        trail, limiter = AuditTrail(database_url, SystemClock()), await _limiter(stack, redis_url, redis)
         stack.push_async_callback(trail.close)
-        limiter = await _limiter(stack, redis_url, redis)
         runner = Runner(database, trail, SystemClock(), relay.poke, limiter, IdempotencyKeys("of a test"))
+        measuring = None if twins is None else _measuring(stack, twins(database, live, clock))
         door = StreamDoor(
             feeds=feeds,
             log=log or reader,
@@ -175,7 +177,8 @@ async def serve(
             operations=Operations(runner, _registry()),
             consumers=consumers_of(database, feeds, fanout.counts, SystemClock(), relay.poke),
             clock=clock,
-            beginnings=beginnings,
+            beginnings=beginnings if measuring is None else measuring.snapshots,
+            telemetry=measuring and measuring.telemetry,
             render=render,
             public_url=public_url,
             origins=origins,
@@ -185,6 +188,11 @@ async def serve(
             await stack.enter_async_context(_running(work))
         port = await stack.enter_async_context(_listening(door))
         yield Node(door, feeds, live, relay, database, reader, port, tickets, seats)
+
+
+def _measuring(stack: AsyncExitStack, twins: TwinParts) -> TwinParts:
+    stack.push_async_callback(twins.close)
+    return twins
 
 
 def _registry() -> Registry:

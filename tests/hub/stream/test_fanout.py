@@ -62,6 +62,9 @@ class Recorder:
         self.org_id = ORG
         self.written: list[bytes] = []
 
+    def write_if_free(self, data: bytes) -> bool:
+        return self.write(data)
+
     def write(self, data: bytes) -> bool:
         self.written.append(data)
         return True

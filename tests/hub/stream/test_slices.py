@@ -34,6 +34,9 @@ class Writer:
         self.is_slow = False
         self.cuts = 0
 
+    def write_if_free(self, data: bytes) -> bool:
+        return self.write(data)
+
     def write(self, data: bytes) -> bool:
         self.written.append(data)
         return not self.is_slow

@@ -1,0 +1,1 @@
+"""Measurements of twins: taken, kept, summed up, and watched."""

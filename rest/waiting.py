@@ -1,7 +1,7 @@
-"""What a request does whose execution goes on after it was begun: it waits for the end, or reads what is written, as it asks.
+"""What a request does that has begun an execution, or a simulation: it waits for the end, or reads what is told, as it asks.
 
 Prefer: respond-async          the answer is 202 at once (RFC 7240, section 4.1)
-Accept: text/event-stream      what is written, to the end
+Accept: text/event-stream      what is told, to the end
 else                           the end, at the latest after 25 s; then 202
 
 Only a request over HTTP waits; in a batch the answer is 202.
@@ -17,11 +17,11 @@ from core.auth.caller import Caller
 from core.operations.operation import Registry
 from core.operations.results import Document
 from core.operations.run import Admission, Outcome, Runs
-from handlers.agents.executions.models import WAIT_SECONDS
+from handlers.lasting.models import WAIT_SECONDS
 from rest.negotiation import accepts_events
 from rest.patience import patience_of
 
-# `begun`: the request has begun an execution, or has it go on. `seen`: it looks at one, which it may follow.
+# `begun`: the request has begun something, or has it go on. `seen`: it looks at one, which it may follow.
 GoesOn = Literal["begun", "seen"]
 # Of the client's patience, what is left for the answer.
 _ANSWER_SECONDS = 2.0
@@ -54,12 +54,12 @@ class Waiting:
         if self.goes_on == "seen":
             if not accepts_events(self.headers):
                 return outcome
-            return await self._run(outcome, "executions.follow", {"id": id})
+            return await self._run(outcome, f"{document.kind}.follow", {"id": id})
         if prefers_async(self.headers):
             return outcome
         seconds = max(0.0, min(WAIT_SECONDS, patience_of(self.headers.get("X-Request-Timeout")) - _ANSWER_SECONDS))
         stream = accepts_events(self.headers)
-        return await self._run(outcome, "executions.wait", {"id": id, "seconds": seconds, "stream": stream})
+        return await self._run(outcome, f"{document.kind}.wait", {"id": id, "seconds": seconds, "stream": stream})
 
     async def _run(self, before: Outcome, name: str, input: Mapping[str, Any]) -> Outcome:
         after = await self.runs.run(

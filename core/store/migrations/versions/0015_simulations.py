@@ -1,0 +1,16 @@
+"""Simulations of twins.
+
+Expands only: the release before does not know what is new.
+"""
+
+from pathlib import Path
+
+from core.store.revision import run_file
+
+revision = "0015_simulations"
+down_revision = "0014_telemetry"
+
+
+def upgrade() -> None:
+    """Run the SQL file beside this one."""
+    run_file(Path(__file__).with_suffix(".sql"))

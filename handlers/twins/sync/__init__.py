@@ -1,0 +1,1 @@
+"""Where the data of a twin comes from, fetched by a schedule."""

@@ -24,6 +24,8 @@ export class Chat {
   #isSending = false;
   #reading = null;
   #isStale = false;
+  /** Until the agent's conversations are there. */
+  #opening = null;
   /** Of what is still going on when another conversation is opened. */
   #life = new AbortController();
   #drawAll = oncePerFrame(() => this.#show());
@@ -48,15 +50,10 @@ export class Chat {
     this.#rooms = rooms;
     this.#find("#chat-title").textContent = name;
     this.#root.hidden = false;
-    const { signal } = this.#life;
     this.#show();
     if (session === null) this.#root.focus();
-    try {
-      this.#sessions = (await rest.sessions(id, signal)).data;
-      if (!signal.aborted) this.#choose(this.#sessions.find((each) => each.id === session)?.id ?? this.#sessions[0]?.id ?? NEW);
-    } catch (failure) {
-      if (!signal.aborted) this.#problem(failure);
-    }
+    this.#opening = this.#readSessions(session);
+    await this.#opening;
   }
 
   /** Open again what this tab had open before it was reloaded. */
@@ -98,6 +95,11 @@ export class Chat {
     if (!this.#run.apply(type, data)) return;
     if (this.#run.hasEnded) this.readAgain();
     this.#drawRun();
+  }
+
+  /** The session's room has been reset: what is shown may be out of date. */
+  reset({ channel }) {
+    if (channel === this.#room) this.readAgain();
   }
 
   /** Take in an event of the agent itself. */
@@ -169,6 +171,16 @@ export class Chat {
     tab.talk(this.#agent, id);
     if (this.#room) this.#rooms.join(this.#room);
     this.#show();
+  }
+
+  async #readSessions(session) {
+    const { signal } = this.#life;
+    try {
+      this.#sessions = (await this.#rest.sessions(this.#agent, signal)).data;
+      if (!signal.aborted) this.#choose(this.#sessions.find((each) => each.id === session)?.id ?? this.#sessions[0]?.id ?? NEW);
+    } catch (failure) {
+      if (!signal.aborted) this.#problem(failure);
+    }
   }
 
   async #read(signal) {
@@ -284,6 +296,8 @@ export class Chat {
 
   async #submit(event) {
     event.preventDefault();
+    // Who is quicker than the list of conversations talks in the one that is opened then.
+    await this.#opening;
     const text = this.#text.value.trim();
     if (!text || this.#isBusy || this.#isSending) return;
     this.#once ??= randomName();

@@ -7,6 +7,7 @@ import { Base } from "./knowledge.js";
 import { Rest } from "./rest.js";
 import { KINDS, Session } from "./session.js";
 import { tab } from "./tab.js";
+import { Twin } from "./twin.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -14,6 +15,7 @@ class Page {
   #feed = new Feed(byId("events"), byId("empty"), (offset) => tab.trim(offset));
   #base = new Base(byId("base"));
   #chat = new Chat(byId("chat"));
+  #twin = new Twin(byId("twin"));
   #form = new CreateForm(byId("create"));
   #session = null;
   #until = 0;
@@ -42,7 +44,8 @@ class Page {
     const rest = new Rest(key);
     this.#form.use(rest);
     this.#show(view);
-    this.#session = new Session(key, this.#feed, rest, { base: this.#base, chat: this.#chat }, (state) => this.#onState(state));
+    const views = { base: this.#base, chat: this.#chat, twin: this.#twin };
+    this.#session = new Session(key, this.#feed, rest, views, (state) => this.#onState(state));
   }
 
   /** Ask for another key, and forget this one. */

@@ -35,7 +35,7 @@ export class Resources {
 
   /** Return the last known name of a resource, or a short form of its id. */
   nameOf({ subject, data }) {
-    const id = data?.agent_id ?? subject.split("/").at(-1);
+    const id = data?.agent_id ?? data?.twin_id ?? subject.split("/").at(-1);
     return data?.name ?? this.#rows.get(id)?.name ?? `…${id.slice(-8)}`;
   }
 

@@ -87,21 +87,66 @@ export class Rest {
     return this.#send("POST", `/v2/executions/${execution}/answers`, { results }, { Prefer: "respond-async" });
   }
 
+  /** Return how far what a twin shall be is from what it is. Raises Refused. */
+  difference(twin, signal) {
+    return this.#ask("GET", `/v2/twins/${twin}/difference`, { signal });
+  }
+
+  /** Return the rules of a twin and where they stand: `{data}`. Raises Refused. */
+  alerts(twin, signal) {
+    return this.#ask("GET", `/v2/twins/${twin}/alerts?per_page=100`, { signal });
+  }
+
+  /** Return what a twin has measured in the last hour, ten seconds a step: `{series}`. Raises Refused. */
+  telemetry(twin, signal) {
+    return this.#ask("GET", `/v2/twins/${twin}/telemetry?points=361`, { signal });
+  }
+
+  /** Return what can be simulated of a twin: `{data}`. Raises Refused. */
+  scenarios(twin, signal) {
+    return this.#ask("GET", `/v2/twins/${twin}/scenarios?per_page=100`, { signal });
+  }
+
+  /** Return the newest simulations of a twin, at most 20: `{data}`. Raises Refused. */
+  simulations(twin, signal) {
+    return this.#ask("GET", `/v2/twins/${twin}/simulations?per_page=20`, { signal });
+  }
+
+  /** Begin a simulation; the same `once` never begins two. Raises Refused. */
+  simulate(twin, body, once) {
+    return this.#send("POST", `/v2/twins/${twin}/simulate`, body, { Prefer: "respond-async", "Idempotency-Key": once });
+  }
+
+  /** End a simulation. Raises Refused. */
+  cancel(simulation) {
+    return this.#send("POST", `/v2/simulations/${simulation}/cancel`, null);
+  }
+
+  /** Return the drawing of a simulation, as a Blob. Raises Refused. */
+  async plot(simulation, signal) {
+    const options = { headers: { Accept: "image/svg+xml" }, signal };
+    return (await this.#answer("GET", `/v2/simulations/${simulation}/plot`, options)).blob();
+  }
+
   #send(method, path, body, headers = {}) {
     const sent = body === null ? {} : { body: JSON.stringify(body) };
     return this.#ask(method, path, { headers: { ...headers, ...(body !== null && { "Content-Type": "application/json" }) }, ...sent });
   }
 
-  async #ask(method, path, { headers, ...options }) {
+  async #ask(method, path, options) {
+    return (await this.#answer(method, path, options)).json().catch(() => ({}));
+  }
+
+  async #answer(method, path, { headers, ...options }) {
     const answer = await this.#fetch(path, {
       method,
       headers: { ...headers, Authorization: `Bearer ${this.#key}` },
       cache: "no-store",
       ...options,
     });
-    const body = await answer.json().catch(() => ({}));
-    if (answer.ok) return body;
-    throw new Refused(answer.status, body.error ?? { message: `The hub answered ${answer.status}` });
+    if (answer.ok) return answer;
+    const { error } = await answer.json().catch(() => ({}));
+    throw new Refused(answer.status, error ?? { message: `The hub answered ${answer.status}` });
   }
 
   async #fetch(path, options) {

@@ -12,6 +12,7 @@ export class Session {
   #feed;
   #base;
   #chat;
+  #twin;
   #rest;
   #stream;
   #resources;
@@ -21,17 +22,19 @@ export class Session {
   #lastReset = "";
   #onState;
 
-  /** Connects at once; `base` and `chat` are the views of one base and of one agent, `onState` hears each state of the stream. */
-  constructor(key, feed, rest, { base, chat }, onState) {
+  /** Connects at once; `base`, `chat` and `twin` are the views of one of each kind, `onState` hears each state of the stream. */
+  constructor(key, feed, rest, { base, chat, twin }, onState) {
     this.#key = key;
     this.#feed = feed;
     this.#base = base;
     this.#chat = chat;
+    this.#twin = twin;
     this.#rest = rest;
     this.#onState = onState;
     const opens = {
       agents: (id, name) => chat.open(id, name, rest, this.#stream),
       knowledge: (id, name) => base.open(id, name, rest),
+      twins: (id, name) => twin.open(id, name, rest, this.#stream),
     };
     this.#resources = new Map(
       KINDS.map((kind) => [kind, new Resources(kind, rest, document.getElementById(kind), opens[kind])]),
@@ -50,7 +53,8 @@ export class Session {
   onSubscribed(all) {
     tab.keep(this.#key);
     const channels = all.filter(({ channel }) => KINDS.includes(channel));
-    all.filter(({ channel }) => !KINDS.includes(channel)).forEach((each) => this.#chat.joined(each));
+    const rooms = all.filter(({ channel }) => !KINDS.includes(channel));
+    rooms.forEach((each) => this.#live.forEach((view) => view.joined(each)));
     if (!channels.length) return;
     this.#noteReturn(channels);
     const joined = channels.filter(({ error }) => !error);
@@ -59,23 +63,25 @@ export class Session {
       if (error) this.#resources.get(channel).refuse(error.message);
       else if (!this.#hasRead) this.#resources.get(channel).read();
     }
-    if (!this.#hasRead) this.#chat.reopen(this.#rest, this.#stream);
+    if (!this.#hasRead) this.#live.forEach((view) => view.reopen(this.#rest, this.#stream));
     this.#hasRead = true;
   }
 
   onEvent(frame) {
-    if (!KINDS.includes(frame.channel)) return this.#chat.apply(frame);
+    if (!KINDS.includes(frame.channel)) return this.#live.forEach((view) => view.apply(frame));
     const resources = this.#resources.get(frame.channel);
     this.#feed.event(frame, resources.nameOf(frame.event));
     resources.apply(frame.event);
     this.#base.apply(frame.event);
-    this.#chat.happened(frame.event);
+    this.#live.forEach((view) => view.happened(frame.event));
   }
 
-  onReset({ channel, offset, epoch, reason }) {
-    if (!KINDS.includes(channel)) return this.#chat.readAgain();
+  onReset(frame) {
+    const { channel, offset, epoch, reason } = frame;
+    if (!KINDS.includes(channel)) return this.#live.forEach((view) => view.reset(frame));
     this.#resources.get(channel).read();
     this.#base.readAgain();
+    this.#twin.readAgain();
     const reset = `${epoch} ${offset}`; // every channel hears of the same one
     if (reset === this.#lastReset) return;
     this.#lastReset = reset;
@@ -98,8 +104,13 @@ export class Session {
   close() {
     this.#stream.close();
     this.#base.close();
-    this.#chat.close();
+    this.#live.forEach((view) => view.close());
     this.#resources.forEach((resources) => resources.close());
+  }
+
+  /** The views that are in rooms of their own; each hears of all, and minds its own. */
+  get #live() {
+    return [this.#chat, this.#twin];
   }
 
   #noteReturn(channels) {

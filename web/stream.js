@@ -13,6 +13,8 @@ const SETTLED_MS = 10_000;
 const STAY_AWAY = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
 // Refusals that pass; any other refusal of a credential means the credential.
 const PASSING = new Set(["SERVICE_UNAVAILABLE", "INTERNAL_ERROR", "TIMEOUT", "BAD_GATEWAY", "RATE_LIMIT_EXCEEDED"]);
+// What stands where its room is already, and says by itself whether it is news.
+const BEGINNINGS = new Set(["run.snapshot", "simulation.snapshot", "twin.telemetry"]);
 const CREDENTIAL_CODES = new Set([4501, 4503]);
 
 /** Tell whether a client that saw this close code connects again by itself; holds for codes that it does not know. */
@@ -155,10 +157,8 @@ export class Stream {
   #event(frame) {
     const place = this.#places.get(frame.channel);
     if (!place) return;
-    // A snapshot stands where the room is already; it says by itself whether it is news.
-    const isSnapshot = frame.event.type === "run.snapshot";
     const isNew = frame.offset !== undefined && isAfter(frame.offset, place.offset);
-    if (!isNew && !isSnapshot) return;
+    if (!isNew && !BEGINNINGS.has(frame.event.type)) return;
     if (isNew) place.offset = frame.offset;
     this.#listener.onEvent(frame);
   }

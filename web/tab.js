@@ -29,8 +29,19 @@ export const tab = {
   hush() {
     sessionStorage.removeItem("hub.chat");
   },
+  /** The id of the twin that is open. */
+  get twin() {
+    return sessionStorage.getItem("hub.twin");
+  },
+  look(twin) {
+    sessionStorage.setItem("hub.twin", twin);
+  },
+  lookAway() {
+    sessionStorage.removeItem("hub.twin");
+  },
   forget() {
     this.hush();
+    this.lookAway();
     sessionStorage.removeItem("hub.key");
     sessionStorage.removeItem("hub.since");
   },

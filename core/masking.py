@@ -26,19 +26,31 @@ _SECRET_HEADERS = frozenset(
 _SECRETS = re.compile(r"\b(?:aim_(?:live|test)_|tkt_|whsec_)[\w+/=-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 # In text that is no JSON.
 _NAMED = re.compile(rf'("(?:{"|".join(sorted(_SECRET_NAMES))})"\s*:\s*")(?:[^"\\]|\\.)*"?', re.IGNORECASE)
+_IN_HEADERS = re.compile(r'("headers"\s*:\s*){(?:[^"{}]|"(?:[^"\\]|\\.)*"?)*}?', re.IGNORECASE)
 
 
 def masked(value: Any) -> Any:
-    """Return JSON without the values of secret names, and without what looks like a credential."""
+    """Return JSON without the values of secret names, of headers that go to a `url`, and without what looks like a credential."""
     if isinstance(value, dict):
         members = cast("Mapping[Any, Any]", value)
-        return {
-            masked(str(name)): MASK if str(name).lower() in _SECRET_NAMES else masked(member)
-            for name, member in members.items()
-        }
+        shown = {masked(str(name)): _masked_member(str(name).lower(), member) for name, member in members.items()}
+        return (
+            shown | {"headers": _without_values(members["headers"])} if {"url", "headers"} <= members.keys() else shown
+        )
     if isinstance(value, list):
         return [masked(each) for each in cast("list[Any]", value)]
     return _SECRETS.sub(MASK, value) if isinstance(value, str) else value
+
+
+def _masked_member(name: str, value: Any) -> Any:
+    return MASK if name in _SECRET_NAMES else masked(value)
+
+
+def _without_values(headers: Any) -> Any:
+    if not isinstance(headers, dict):
+        return masked(headers)
+    told = cast("Mapping[Any, Any]", headers)
+    return {masked(str(name)): MASK if isinstance(value, str) else masked(value) for name, value in told.items()}
 
 
 def masked_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -52,4 +64,4 @@ def masked_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def masked_text(text: str) -> str:
     """Return text that is no JSON without what looks like a secret."""
-    return _NAMED.sub(rf'\g<1>{MASK}"', _SECRETS.sub(MASK, text))
+    return _NAMED.sub(rf'\g<1>{MASK}"', _IN_HEADERS.sub(rf'\g<1>"{MASK}"', _SECRETS.sub(MASK, text)))

@@ -156,6 +156,12 @@ class Settings(BaseSettings):
         1024, ge=400, le=65_536, description="MiB of address space that a process that reads documents may take."
     )
     parser_seconds: float = Field(30.0, gt=0, le=3600, description="Seconds that reading a document may take.")
+    simulators: int = Field(
+        2, ge=1, le=64, description="Processes that simulate twins, at most; they run while there are any simulations."
+    )
+    simulator_mib: int = Field(
+        1024, ge=700, le=65_536, description="MiB of address space that a process that simulates may take."
+    )
     debug: bool = Field(
         default=False,
         description="Whether every answer of REST and the log have the request's detail and times, secrets masked.",
@@ -175,7 +181,8 @@ class Settings(BaseSettings):
     models: Annotated[tuple[ModelProvider, ...], NoDecode, BeforeValidator(read_providers)] = Field(
         (),
         repr=False,
-        description="JSON list of models for agents besides HUB_MODEL_NAME: {name, url, model, key}, the last two where needed.",
+        description="JSON list of more models for agents; without HUB_MODEL_NAME the first writes the answers too: "
+        "{name, url, model, key}, the last two where needed.",
     )
     jwt_issuer: str = Field("aimatrix.com", description="`iss` of the configured issuer's tokens.")
     jwt_audience: str = Field("api.aimatrix.com", description="`aud` that a token must have.")
@@ -190,6 +197,27 @@ class Settings(BaseSettings):
     query_log: Literal["on", "off", "without_text"] = Field(
         "on",
         description="Whether questions to knowledge bases are kept: on, without_text (all but the questions), off.",
+    )
+    telemetry_days: int = Field(
+        30, ge=1, le=3650, description="Days for which points of telemetry are kept; older ones are refused."
+    )
+    telemetry_second_days: int = Field(
+        30,
+        ge=1,
+        le=3650,
+        description="Days for which telemetry is kept by the second, no fewer than HUB_TELEMETRY_DAYS.",
+    )
+    telemetry_minute_days: int = Field(
+        365,
+        ge=1,
+        le=36_500,
+        description="Days for which telemetry is kept by the minute, no fewer than HUB_TELEMETRY_DAYS.",
+    )
+    telemetry_hour_days: int = Field(
+        1825,
+        ge=1,
+        le=36_500,
+        description="Days for which telemetry is kept by the hour, no fewer than HUB_TELEMETRY_DAYS.",
     )
     query_log_days: int = Field(
         30, ge=1, le=3650, description="Days that questions to knowledge bases, and their counts, are kept."

@@ -9,20 +9,25 @@ from core.clock import Clock
 from core.jobs.jobs import Jobs
 from core.operations.operation import Operation
 from core.outbound import Outbound, Resolver, SystemResolver
+from core.seal import Seal
 from core.settings import Settings
 from core.store.database import Database
-from handlers.agents.executions.announcing import Announcer
+from handlers.agents.credentials import Vault
+from handlers.agents.executions.announcing import ExecutionEnds
 from handlers.agents.executions.answering import Answering
 from handlers.agents.executions.beginning import Executions
 from handlers.agents.executions.following import Executing
 from handlers.agents.executions.operations import ExecutionOperations
 from handlers.agents.executions.runtime import Runtime
 from handlers.agents.executions.snapshots import Snapshots
-from handlers.agents.executions.tending import Tender
+from handlers.agents.executions.tending import ExecutionTender
+from handlers.agents.leaving import Leaving
+from handlers.agents.operations import Agents
+from handlers.agents.purging import Purging
 from handlers.agents.sessions.operations import Sessions
 from handlers.agents.sessions.prompt import history
 from handlers.agents.sessions.sending import Talking
-from handlers.agents.sessions.telling import Rooms, Telling
+from handlers.agents.sessions.telling import Rooms, Standing, Telling
 from handlers.agents.tools.toolbox import Toolboxes
 from handlers.knowledge.retrieval.retriever import Retriever
 from handlers.models.providers import Models
@@ -61,7 +66,8 @@ class AgentOperations:
 
 
 class AgentParts:
-    """The parts. `poke` wakes the relay after events. `close` comes after the jobs have ended.
+    """The parts. `models` are closed by whoever made them. `secret` is the installation's. `poke` wakes the relay after events.
+    `close` comes after the jobs have ended.
 
     snapshots   what was said so far in the rooms of executions and sessions
     """
@@ -72,6 +78,8 @@ class AgentParts:
         database: Database,
         live: LiveRooms,
         retriever: Retriever,
+        models: Models,
+        secret: str,
         clock: Clock,
         poke: Callable[[], None],
         resolver: Resolver | None = None,
@@ -80,32 +88,40 @@ class AgentParts:
         self._live = live
         self._clock = clock
         self._poke = poke
-        self._models = Models(settings, clock)
-        outbound = Outbound(settings.outbound_allow, clock, resolver or SystemResolver())
-        self._toolboxes = Toolboxes(database, retriever, outbound)
+        self._models = models
+        self._vault = Vault(Seal(secret))
+        self._retriever = retriever
+        self._outbound = Outbound(settings.outbound_allow, clock, resolver or SystemResolver())
         self.snapshots = Snapshots(database, clock)
         self._openings = Openings(live, self.snapshots, clock)
         self._operations: AgentOperations | None = None
-        self._announcer: Announcer | None = None
+        self._announcer: ExecutionEnds | None = None
 
     def work(self, jobs: Jobs, system: Database) -> Work:
         """Return what is done by jobs. `system` is a pool of hub_system."""
         self._models.open()
-        announcer = self._announcer = Announcer(system, self._live, self._clock)
+        announcer = self._announcer = ExecutionEnds(
+            system, self._live, Standing(self._database, self._live), self._clock
+        )
         runtime = Runtime(
             self._database,
             jobs,
             self._live,
             self._models,
-            self._toolboxes,
+            Toolboxes(self._database, self._retriever, self._outbound, self._vault, jobs, self._clock),
             history,
             self._clock,
             poke=self._poke,
             announce=self._announce,
         )
 
-        tender = Tender(self._database, system, jobs, self._clock, after=self._ended)
-        return Work([runtime.kind], (), {"execution_ends": announcer, "execution_tending": tender})
+        tender = ExecutionTender(self._database, system, jobs, self._clock, after=self._ended)
+        purging = Purging(jobs, self._clock, self._ended)
+        return Work([runtime.kind, *purging.kinds], (), {"execution_ends": announcer, "execution_tending": tender})
+
+    def agents(self, jobs: Jobs) -> Agents:
+        """Return the agents themselves, whose deletion takes with it what they had."""
+        return Agents(self._vault, Leaving(jobs))
 
     def operations(self, jobs: Jobs) -> list[Operation]:
         """Return the operations on executions and sessions."""
@@ -114,11 +130,10 @@ class AgentParts:
         return self._operations.operations()
 
     async def close(self) -> None:
-        """End what is told yet, and let go of the models."""
+        """End what is told yet."""
         if self._operations is not None:
             await self._operations.close()
         await self._openings.close()
-        await self._models.close()
 
     def _announce(self) -> None:
         # Where this process does no jobs, another looks within a second.

@@ -29,7 +29,7 @@ from handlers.knowledge.parsing.pool import Limits, Parsers
 from handlers.knowledge.retrieval.folding import Folding
 from handlers.knowledge.retrieval.index import Index
 from handlers.knowledge.retrieval.retriever import Retriever
-from handlers.models.compatible import CompatibleModel
+from handlers.models.providers import Models
 from hub.jobs import Work
 from hub.knowledge_life import tidying_of
 
@@ -37,12 +37,16 @@ SWEPT_SECONDS = 600.0
 
 
 class KnowledgeParts:
-    """The parts. `poke` wakes the relay after events. `close` comes after the jobs have ended."""
+    """The parts. `models` write answers, and are closed by whoever made them. `poke` wakes the relay after events.
+
+    `close` comes after the jobs have ended.
+    """
 
     def __init__(
         self,
         settings: Settings,
         database: Database,
+        models: Models,
         clock: Clock,
         poke: Callable[[], None],
         resolver: Resolver | None = None,
@@ -58,7 +62,7 @@ class KnowledgeParts:
         self._parsers = Parsers(settings.parsers, limits=limits, clock=clock)
         self._embedders = Embedders(settings, clock)
         self.retriever = Retriever(Vectors(self._embedders, clock))
-        self._model = _model(settings, clock)
+        self._models = models
 
     def work(self, jobs: Jobs, system: Database) -> Work:
         """Return what is done by jobs. `system` is a pool of hub_system."""
@@ -89,19 +93,12 @@ class KnowledgeParts:
     def operations(self, jobs: Jobs, notes: Notes) -> list[Operation]:
         """Return the operations on what bases hold; `notes` takes what they are asked."""
         documents = Documents(self._database, Queue(jobs), self._index, self._fetcher, self._clock, self._most_bytes)
-        queries = KnowledgeQueries(self.retriever, Writer(self._model, self._clock), self._clock, notes)
+        writer = Writer(self._models.configured, self._clock)
+        queries = KnowledgeQueries(self.retriever, writer, self._clock, notes)
         evaluation = KnowledgeEvaluation(self.retriever, self._clock)
         return [*documents.operations(), *queries.operations(), *evaluation.operations()]
 
     async def close(self) -> None:
-        """End the parsers, and let go of the models."""
-        if self._model is not None:
-            await self._model.close()
+        """End the parsers, and let go of the models of vectors."""
         await self._parsers.close()
         await self._embedders.close()
-
-
-def _model(settings: Settings, clock: Clock) -> CompatibleModel | None:
-    if settings.model_url is None or settings.model_name is None:
-        return None
-    return CompatibleModel(settings.model_url, settings.model_name, settings.model_key, clock)

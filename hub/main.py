@@ -38,6 +38,7 @@ from handlers.events.types import EventTypes
 from handlers.knowledge.life.operations import KnowledgeLife
 from handlers.knowledge.moving.operations import KnowledgeMoves
 from handlers.knowledge.operations import Knowledge
+from handlers.models.providers import Models
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.twins.operations import Twins
 from hub.agents import AgentParts
@@ -62,10 +63,12 @@ from hub.stream.calls import Operations
 from hub.stream.door import StreamDoor
 from hub.stream.fanout import Fanout
 from hub.stream.settings import stream_settings
+from hub.twins import TwinParts
 from hub.webhooks import Waking, WebhookParts
 from rest.door import RestDoor
 from rest.v1 import V1
 from rooms.arrivals import Arrivals
+from rooms.beginnings import JoinedBeginnings
 from rooms.feed import Feeds
 from rooms.live import LiveRooms
 from rooms.live_store import LiveStore
@@ -76,9 +79,14 @@ WEB = Path(__file__).parent.parent / "web"
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def registry(more: Iterable[Operation] = (), knowledge: Knowledge | None = None) -> Registry:
+def registry(
+    more: Iterable[Operation] = (),
+    knowledge: Knowledge | None = None,
+    agents: Agents | None = None,
+    twins: Twins | None = None,
+) -> Registry:
     """Return the operations on resources and of what has happened, and those handed in, which need parts of a running node."""
-    resources = (Agents(), knowledge or Knowledge(), Twins())
+    resources = (agents or Agents(), knowledge or Knowledge(), twins or Twins())
     types = EventTypes([*EXECUTIONS, *NOTICES, *(type for kind in resources for type in kind.event_types())])
     kinds = (*resources, Events(), types, Audit(), KnowledgeLife(), KnowledgeMoves())
     declared = (operation for kind in kinds for operation in kind.operations())
@@ -187,7 +195,7 @@ class Hub:
         fanout = Fanout(settings.fanout_slice)
         feeds = Feeds(addresses.redis_url, tails=tails, log=log, clock=clock, sink=fanout)
         live = LiveRooms(LiveStore(redis), switch=feeds.switch, clock=clock, sink=fanout)
-        self._jobs = self._job_parts(addresses.database_url, database, redis, live, pokes)
+        self._jobs = self._job_parts(addresses.database_url, secret, database, redis, live, pokes)
         trail = AuditTrail(addresses.database_url, clock)
         stack.push_async_callback(trail.close)
         credentials = await credentials_of(settings, addresses, database, redis, secret, clock, node=self.node)
@@ -212,7 +220,8 @@ class Hub:
             operations=Operations(runner, operations),
             consumers=consumers_of(database, feeds, fanout.counts, clock, pokes.poke),
             clock=clock,
-            beginnings=self._agents.snapshots,
+            beginnings=JoinedBeginnings(self._agents.snapshots, self._twins.snapshots),
+            telemetry=self._twins.telemetry,
             render=render,
             public_url=settings.public_url,
             origins=settings.origins,
@@ -268,13 +277,20 @@ class Hub:
         for name, part in parts.items():
             self._background.start(name, part.run())
 
-    def _job_parts(self, url: str, database: Database, redis: Redis, live: LiveRooms, pokes: Pokes) -> JobParts:
-        """Make what does jobs, and before it the parts of knowledge and agents, which most of them are of."""
-        self._knowledge = KnowledgeParts(self._settings, database, self._clock, pokes.poke)
+    def _job_parts(
+        self, url: str, secret: str, database: Database, redis: Redis, live: LiveRooms, pokes: Pokes
+    ) -> JobParts:
+        """Make what does jobs, and before it the parts of knowledge, agents and twins, which most of them are of."""
+        models = Models(self._settings, self._clock)
+        self._stack.push_async_callback(models.close)
+        self._knowledge = KnowledgeParts(self._settings, database, models, self._clock, pokes.poke)
         self._stack.push_async_callback(self._knowledge.close)
-        self._agents = AgentParts(self._settings, database, live, self._knowledge.retriever, self._clock, pokes.poke)
+        retriever = self._knowledge.retriever
+        self._agents = AgentParts(self._settings, database, live, retriever, models, secret, self._clock, pokes.poke)
         self._stack.push_async_callback(self._agents.close)
-        more = joined_work(self._knowledge.work, self._agents.work)
+        self._twins = TwinParts(self._settings, database, live, self._clock, pokes.poke)
+        self._stack.push_async_callback(self._twins.close)
+        more = joined_work(self._knowledge.work, self._agents.work, self._twins.work)
         parts = JobParts(url, database, redis, self._clock, does_jobs=self._settings.jobs, more=more)
         self._stack.push_async_callback(parts.close)
         return parts
@@ -307,9 +323,12 @@ class Hub:
                 *of_parts,
                 *self._knowledge.operations(jobs, self._life.queries),
                 *self._agents.operations(jobs),
+                *self._twins.operations(jobs),
                 *more,
             ],
             self._knowledge.knowledge(jobs),
+            self._agents.agents(jobs),
+            self._twins.twins(jobs),
         )
 
     def _make_webhooks(self, database_url: str, secret: str, pokes: Pokes) -> list[Operation]:

@@ -8,12 +8,12 @@ from core.events.event import Entry, Publisher
 from core.operations.operation import Operation
 from core.outbound import Outbound, Resolver, SystemResolver
 from core.outbound_pool import OutboundPool
+from core.seal import Seal
 from core.settings import Settings
 from core.store.database import Database
 from handlers.webhooks.log import Deliveries
 from handlers.webhooks.operations import Webhooks
 from handlers.webhooks.pusher import Pusher
-from handlers.webhooks.secrets import Seal
 from handlers.webhooks.sender import Sender
 
 # What a push asks of PostgreSQL is short, and few of it is asked at once.

@@ -8,14 +8,19 @@ from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
 
+import orjson
+
 from core.content.validators import http_date, tag_of
 from core.operations.results import Deleted, Document, Made, Page, Shown, Streamed
 from core.operations.run import Outcome
 from handlers.resources.etag import etag
 from rest.asked import Answer, Asked
 from rest.conditions import is_held
+from rest.forms import JSON
 from rest.links import link_header, links_of
+from rest.negotiation import accepts
 
+PICTURE = "image/svg+xml"
 # A millisecond's worth of hashing.
 LONGEST_TAGGED = 1024 * 1024
 
@@ -41,6 +46,24 @@ def of_this_moment(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> A
     headers["Cache-Control"] = "no-store"
     headers["Content-Type"] = asked.form.media_type
     return Answer(200, headers, asked.form.document(document, asked))
+
+
+def picture(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:
+    """Answer a Document that holds an SVG with the picture, or with 304 where the client has it.
+
+    Who asks for JSON, and not for the picture, gets the Document.
+    """
+    document = _document(outcome)
+    is_json = bool(asked.form.variant) or (accepts(asked.headers, JSON) and not accepts(asked.headers, PICTURE))
+    if is_held(asked, headers, etag(document.version, asked.form.variant if is_json else "svg")):
+        return Answer(304, headers)
+    if is_json:
+        headers["Content-Type"] = asked.form.media_type
+        return Answer(200, headers, asked.form.document(document, asked))
+    headers["Content-Type"] = PICTURE
+    # Opened by itself it is a page of the hub's origin: it may load and run nothing.
+    headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+    return Answer(200, headers, orjson.loads(document.body)["svg"].encode())
 
 
 def created(asked: Asked, outcome: Outcome, headers: dict[str, str]) -> Answer:

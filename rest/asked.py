@@ -5,7 +5,7 @@ Answer   status, headers and body
 Form     how results, pages and errors are written
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -80,9 +80,9 @@ class Form(ErrorForm, Protocol):
 class Asked:
     """One request to a route. `path` and `params` are of the resource, `prefix` is the version's; headers ignore case.
 
-    `query` and `body` are as operations know them; `given` is the query as the client wrote it, where that is another. `completed`
-    finds what the answer has beside the operation's result; it returns the limit where it has asked again. `goes_on` waits for
-    what the operation has begun, and gives what is answered instead.
+    `query` and `body` are as operations know them, and `patch` is in place of a body where that is a JSON Patch. `given` is the
+    query as the client wrote it, where that is another. `completed` finds what the answer has beside the operation's result; it
+    returns the limit where it has asked again. `goes_on` waits for what the operation has begun, and gives what is answered then.
     """
 
     method: str
@@ -94,6 +94,7 @@ class Asked:
     form: Form
     query: Query = field(default_factory=dict[str, str])
     body: Body = field(default_factory=dict[str, Any])
+    patch: Sequence[Any] | None = None
     given: Query | None = None
     completed: Callable[[Any], Awaitable[Quota | None]] | None = None
     goes_on: Callable[[Outcome], Awaitable[Outcome]] | None = None

@@ -32,7 +32,7 @@ from rest.forms import JSON, PLAIN
 from rest.jsonapi.errors import JsonApiErrors
 from rest.jsonapi.speaker import Speaker
 from rest.negotiation import spoken_of
-from rest.requests import RequestIds, body_of, query_of
+from rest.requests import RequestIds, body_of, is_patch, patch_of, query_of
 from rest.routes import Bound, Version
 from rest.sse import ServerSentEvents
 from rest.waiting import Waiting
@@ -199,6 +199,10 @@ class Resource(Endpoint):
             asked.query = query_of(request, bound.route.query)
         if bound.route.takes_body and (await admission).retry_after is None:  # else the body is not worth its reading
             clock, reads = self._parts.clock, bound.route.reads
+            # JSON:API changes a resource by a resource object.
+            if bound.route.takes_patch and not spoken.is_jsonapi and is_patch(request.headers.get("Content-Type")):
+                asked.patch = await patch_of(request, clock)
+                return asked
             asked.body = sent = await (body_of(request, clock) if reads is None else reads.read(request, clock))
             if spoken.is_jsonapi or spoken.sends_jsonapi:
                 asked.body = speaker.read_body(asked, sent, is_document=spoken.sends_jsonapi)

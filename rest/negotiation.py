@@ -80,8 +80,13 @@ def _spoken(accept: str, content_type: str, extension: str | None) -> Spoken:
 
 def accepts_events(headers: MultiMapping[str]) -> bool:
     """Tell whether a client names server-sent events as what it takes."""
+    return accepts(headers, EVENTS)
+
+
+def accepts(headers: MultiMapping[str], media_type: str) -> bool:
+    """Tell whether a client names a media type, without wildcards, as what it takes."""
     accept = headers.getall("Accept", None)
-    return accept is not None and _names([*_media_of(", ".join(accept))], EVENTS)
+    return accept is not None and _names([*_media_of(", ".join(accept))], media_type)
 
 
 def _is_preferred(accepted: list[_Media], weight: float) -> bool:

@@ -4,6 +4,7 @@ request_id     X-Request-Id, or a new one
 credential     Authorization: Bearer ...
 query          the query's names and values
 body           JSON object, at most MAX_BODY_BYTES, read within BODY_SECONDS
+patch          the same, of a JSON Patch: an array
 """
 
 import asyncio
@@ -30,6 +31,7 @@ MOST_PARAMETERS = 100
 # From the head of a request to the last byte of its body; a client that trickles holds no handler longer.
 BODY_SECONDS = 30.0
 MEDIA_TYPES = frozenset({"application/json", "application/merge-patch+json", "application/vnd.api+json"})
+JSON_PATCH = "application/json-patch+json"
 CONTENT_CODINGS = frozenset({"identity", "gzip", "deflate"})
 
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -102,25 +104,62 @@ async def body_of(
     Raises UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE (with at most `most` and one buffer read; or for over MOST_VALUES
     values), TIMEOUT after BODY_SECONDS, BAD_REQUEST for what is no JSON, and VALIDATION_ERROR for JSON that is no object.
     """
-    _check_media(request)
+    _check_media(request, MEDIA_TYPES)
+    body = object_of(_value_of(await _text_of(request, clock, most)))
+    if is_shown:
+        _show(body)
+    return body
+
+
+async def patch_of(request: web.Request, clock: Clock) -> list[Any]:
+    """Return the body's JSON Patch, as far as it is an array; raises as `body_of`."""
+    _check_media(request, frozenset({JSON_PATCH}))
+    patch = array_of(_value_of(await _text_of(request, clock, MAX_BODY_BYTES)))
+    _show(patch)
+    return patch
+
+
+def is_patch(content_type: str | None) -> bool:
+    """Tell whether a body of this type is a JSON Patch."""
+    return content_type is not None and content_type.partition(";")[0].strip().lower() == JSON_PATCH
+
+
+def object_of(value: object) -> dict[str, Any]:
+    """Return a JSON object; raises HubError VALIDATION_ERROR for what is none."""
+    if not isinstance(value, dict):
+        raise HubError("VALIDATION_ERROR", details=[Detail("body", "INVALID_FORMAT", "Must be a JSON object")])
+    return value  # pyright: ignore[reportUnknownVariableType] - JSON's objects have string keys
+
+
+def array_of(value: object) -> list[Any]:
+    """Return a JSON array; raises HubError VALIDATION_ERROR for what is none."""
+    if not isinstance(value, list):
+        message = "A JSON Patch is an array of operations"
+        raise HubError("VALIDATION_ERROR", details=[Detail("body", "INVALID_FORMAT", message)])
+    return value  # pyright: ignore[reportUnknownVariableType] - of what JSON has
+
+
+def _show(body: Any) -> None:
+    watch = WATCHED.get()
+    if watch is not None:
+        watch.kept["body"] = body
+
+
+async def _text_of(request: web.Request, clock: Clock, most: int) -> bytes:
     if (request.content_length or 0) > most:
         raise _too_large(most)
     payload = request.content
     # A body that came with the head, as most do, is taken without waiting: no timer, no task.
     packed = await _collect(payload, most) if payload.is_eof() else await _collect_in_time(request, clock, most)
-    body = _object_of(_unpacked(packed, request.headers.get("Content-Encoding"), most))
-    watch = WATCHED.get()
-    if watch is not None and is_shown:
-        watch.kept["body"] = body
-    return body
+    return _unpacked(packed, request.headers.get("Content-Encoding"), most)
 
 
-def _check_media(request: web.BaseRequest) -> None:
+def _check_media(request: web.BaseRequest, known: frozenset[str]) -> None:
     content_type = request.headers.get("Content-Type")
-    if content_type is not None and content_type not in MEDIA_TYPES:
+    if content_type is not None and content_type not in known:
         media, _, parameters = content_type.partition(";")
         charset = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters, re.IGNORECASE)
-        if media.strip().lower() not in MEDIA_TYPES or (charset and charset[1].lower() not in {"utf-8", "utf8"}):
+        if media.strip().lower() not in known or (charset and charset[1].lower() not in {"utf-8", "utf8"}):
             raise HubError("UNSUPPORTED_MEDIA_TYPE", "Send application/json or application/vnd.api+json, in UTF-8")
     coding = request.headers.get("Content-Encoding")
     if coding is not None and coding.strip().lower() not in CONTENT_CODINGS:
@@ -213,18 +252,15 @@ def _without_strings(text: bytes) -> bytes:
     return b"".join(plain.split(b'"')[::2])
 
 
-def _object_of(text: bytes) -> dict[str, Any]:
+def _value_of(text: bytes) -> Any:
     if not text:
         raise HubError("BAD_REQUEST", "The body is empty; send a JSON object")
     # What is in strings looks like values too: they are left out where it matters, which it seldom does.
     if most_values(text) > MOST_VALUES and most_values(_without_strings(text)) > MOST_VALUES:
         raise HubError("PAYLOAD_TOO_LARGE", f"The body has over {MOST_VALUES} values")
     try:
-        value = strict_json.loads(text)
+        return strict_json.loads(text)
     except orjson.JSONDecodeError as error:
         # orjson refuses NaN, Infinity, lone surrogates, NUL bytes and nesting over 1024 as syntax.
         place = f"line {error.lineno}, column {error.colno}"
         raise HubError("BAD_REQUEST", f"The body is not valid JSON: {error.msg}: {place}") from error
-    if not isinstance(value, dict):
-        raise HubError("VALIDATION_ERROR", details=[Detail("body", "INVALID_FORMAT", "Must be a JSON object")])
-    return value  # pyright: ignore[reportUnknownVariableType] - JSON's objects have string keys

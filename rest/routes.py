@@ -54,7 +54,10 @@ class Reads(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path, below the version's prefix. `goes_on`: its result is an execution (rest/waiting.py)."""
+    """One method of one path, below the version's prefix.
+
+    `takes_patch`: its body may be a JSON Patch. `goes_on`: its result is at work yet (rest/waiting.py).
+    """
 
     method: str
     path: str
@@ -63,6 +66,7 @@ class Route:
     render: answers.Render
     query: frozenset[str] = frozenset()
     takes_body: bool = False
+    takes_patch: bool = False
     reads: Reads | None = None
     goes_on: GoesOn | None = None
 
@@ -178,6 +182,13 @@ def of_id_match_and_body(asked: Asked) -> Mapping[str, Any]:
     return {"id": _id_of(asked), "if_match": asked.list_header("If-Match"), "body": asked.body}
 
 
+def of_id_match_and_change(asked: Asked) -> Mapping[str, Any]:
+    """Input: `id`, `if_match`, and `patch` where the body is one, else `body`."""
+    if asked.patch is None:
+        return of_id_match_and_body(asked)
+    return {**of_id_and_match(asked), "patch": asked.patch}
+
+
 def of_id_match_and_fields(asked: Asked) -> Mapping[str, Any]:
     """Input: `id`, `if_match`, and the body's fields beside them."""
     return {**asked.body, "id": _id_of(asked), "if_match": asked.list_header("If-Match")}
@@ -215,6 +226,8 @@ def routes_of(kind: str) -> tuple[Route, ...]:
         Route("POST", all_, f"{kind}.create", of_body, answers.created, takes_body=True),
         Route("GET", one, f"{kind}.get", _look_of(kind), answers.resource, query=ONE_QUERY),
         Route("PUT", one, f"{kind}.replace", of_id_match_and_body, answers.changed, takes_body=True),
-        Route("PATCH", one, f"{kind}.update", of_id_match_and_body, answers.changed, takes_body=True),
+        Route(
+            "PATCH", one, f"{kind}.update", of_id_match_and_change, answers.changed, takes_body=True, takes_patch=True
+        ),
         Route("DELETE", one, f"{kind}.delete", of_id_and_match, answers.gone),
     )

@@ -5,6 +5,7 @@ from datetime import date
 from rest.executions import EXECUTE, EXECUTE_INPUT
 from rest.knowledge import QUERY
 from rest.routes import Version, routes_of
+from rest.simulations import SIMULATE
 
 # Notice was given six months before the sunset: 2024-06-30T00:00:00Z.
 DEPRECATED_AT = 1719705600
@@ -19,6 +20,7 @@ V1 = Version(
         *routes_of("knowledge"),
         *QUERY,
         *routes_of("twins"),
+        *SIMULATE,
     ),
     status="deprecated",
     support_level="security_fixes_only",

@@ -1,5 +1,6 @@
 """Version 2: stable; what an unversioned path means where no API-Version is given."""
 
+from rest.branches import BRANCHES
 from rest.connections import CONNECTIONS
 from rest.documents import DOCUMENTS
 from rest.executions import EXECUTE, EXECUTIONS
@@ -10,7 +11,11 @@ from rest.knowledge_life import KNOWLEDGE_LIFE
 from rest.reading import READING
 from rest.routes import Version, routes_of
 from rest.sessions import SESSIONS
+from rest.simulations import SIMULATE, SIMULATIONS
 from rest.subscriptions import SUBSCRIPTIONS
+from rest.telemetry import TELEMETRY
+from rest.twin_sync import TWIN_SYNC
+from rest.twins import TWINS
 from rest.webhooks import WEBHOOKS
 
 V2 = Version(
@@ -24,7 +29,13 @@ V2 = Version(
         *QUERY,
         *QUERY_ALL,
         *EVALUATE,
+        *BRANCHES,
         *routes_of("twins"),
+        *SIMULATE,
+        *SIMULATIONS,
+        *TWIN_SYNC,
+        *TWINS,
+        *TELEMETRY,
         *READING,
         *KEYS,
         *CONNECTIONS,

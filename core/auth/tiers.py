@@ -8,13 +8,15 @@ from dataclasses import dataclass, fields, replace
 class Limits:
     """What an organisation may do: requests in an hour, requests at once, sockets and streams open together.
 
-    `publishes_per_second` is of each connection, into rooms of one kind, and twice as many at once.
+    `publishes_per_second` is of each connection, into rooms of one kind, and twice as many at once; of telemetry there are
+    `telemetry_per_second`.
     """
 
     requests_per_hour: int
     burst: int
     concurrent_connections: int
     publishes_per_second: int = 20
+    telemetry_per_second: int = 1_000
 
 
 TIERS: Mapping[str, Limits] = {

@@ -51,7 +51,7 @@ def invalid(error: ValidationError) -> HubError:
 
 
 def _check_depth(data: Mapping[str, Any]) -> None:
-    deep = [name for name, value in _fields(data) if type(value) in _HOLDERS and _is_deep(value)]
+    deep = [name for name, value in _fields(data) if type(value) in _HOLDERS and is_deep(value)]
     if deep:
         message = f"At most {MOST_LEVELS} levels of nesting are taken"
         raise HubError("VALIDATION_ERROR", details=[Detail(name, "VALUE_OUT_OF_RANGE", message) for name in deep])
@@ -65,8 +65,8 @@ def _fields(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _is_deep(value: Any) -> bool:
-    """Tell whether a field with `value` has over MOST_LEVELS levels, without recursing."""
+def is_deep(value: Any) -> bool:
+    """Tell whether a field with `value`, a list or an object, has over MOST_LEVELS levels; without recursing."""
     level = [value]
     for _ in range(MOST_LEVELS - 1):
         level = [

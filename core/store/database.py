@@ -55,6 +55,9 @@ _UNREACHABLE = (
 Connection = asyncpg.Connection
 # What `refusal_of` knows no refusal for: a mistake in a statement, or data that PostgreSQL cannot work with.
 StatementError = asyncpg.PostgresError
+# A row that no partition holds; and one that belongs to another which is not there, or not any more.
+NoPartition = asyncpg.CheckViolationError
+NoOwner = asyncpg.ForeignKeyViolationError
 
 
 async def connect_as(url: str, role: str | None, **settings: str) -> Connection:

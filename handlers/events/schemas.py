@@ -1,4 +1,4 @@
-"""JSON Schemas of an organisation's event types. A schema is a program of a client: what it may cost stands fast before it is run.
+"""JSON Schemas of event types, and of twins' data. A schema is a program of a client: what it costs at most stands fast before.
 
 compiled()   refuses a schema that is none, that reaches outside of itself, or whose work cannot be told, and makes it ready
 Compiled     looks at data, with an account of the work
@@ -75,7 +75,7 @@ class Compiled:
         if self.validator.is_valid(data):
             return ()
         if work > _MOST_TOLD_WORK:
-            return (Detail(place, "INVALID_FORMAT", "Is not as the schema of its type says"),)
+            return (Detail(place, "INVALID_FORMAT", "Is not as its schema says"),)
         found = [detail for error in self.validator.iter_errors(data) for detail in _details(error, place)]
         return found[:_MOST_TOLD]
 
@@ -184,7 +184,7 @@ def _details(error: ValidationError, place: str) -> Iterator[Detail]:
         yield Detail(field_path((*path, said["property"])), "MISSING_REQUIRED_FIELD", "Field required")
     elif error.kind.name == "additionalProperties":
         for name in said["unexpected"]:
-            yield Detail(field_path((*path, name)), "INVALID_FORMAT", "The schema of its type has no such field")
+            yield Detail(field_path((*path, name)), "INVALID_FORMAT", "Its schema has no such field")
     else:
         code = "VALUE_OUT_OF_RANGE" if _BOUNDS.fullmatch(error.kind.name) else "INVALID_FORMAT"
         yield Detail(field_path(path), code, error.message[:_LONGEST_MESSAGE])

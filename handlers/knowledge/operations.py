@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from core.errors import Detail, HubError
 from core.events.catalogue import EventType
 from core.operations.context import Context
@@ -13,7 +15,8 @@ from handlers.knowledge.documents.sources import Sources, urls_of
 from handlers.knowledge.models import KnowledgeBody
 from handlers.knowledge.retrieval.index import recorded
 from handlers.resources.crud import Resource
-from handlers.resources.models import ChangeInput, DeleteInput
+from handlers.resources.json_patch import writes_to
+from handlers.resources.models import ChangeInput, DeleteInput, UpdateInput
 from handlers.resources.store import Beside
 
 _LONGEST_NAME = 200
@@ -50,16 +53,18 @@ class Knowledge(Resource[KnowledgeBody]):
 
     async def _change(self, ctx: Context, change: ChangeInput, *, keep: bool) -> Document:
         urls = urls_of(change.body)
+        # What a JSON Patch makes of the sources is known only when the base is held.
+        patches = isinstance(change, UpdateInput) and writes_to(change.patch or (), "sources")
         id = self._permitted(ctx, change.id)
-        if urls and self._sources is not None:
-            await self._sources.begin(ctx, id, urls)
+        if (urls or patches) and self._sources is not None:
+            await self._sources.begin(ctx, id)
         changed = await super()._change(ctx, change, keep=keep)
-        await self._declare(ctx, id, urls)
+        await self._declare(ctx, id, urls_of(orjson.loads(changed.body)) if patches else urls)
         return changed
 
     async def _declare(self, ctx: Context, id: UUID, urls: Sequence[str]) -> None:
         if urls and self._sources is not None:
-            await self._sources.begin(ctx, id, urls)
+            await self._sources.begin(ctx, id)
             await self._sources.declare(ctx, id, urls)
 
     def describe(self, body: KnowledgeBody) -> tuple[str, str, str]:

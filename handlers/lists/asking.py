@@ -41,6 +41,8 @@ class Asking:
         self._parts = parts
         self._conditions = () if not wanted.filter else conditions_of(wanted.filter, listed.fields)
         self.table = listed.table
+        # What gives the number of all that is asked for, where it is known without counting.
+        self.total: str | None = None
         self.order: Order = listed.newest if wanted.sort is None else order_of(wanted.sort, listed.fields)
         self._filter()
 

@@ -36,8 +36,15 @@ class Lister:
             "{counted}": str(MOST_COUNTED),
         }
         self._list, self._window = _filled(_SQL["list"], fixed), _filled(_SQL["window"], fixed)
+        self._count = _filled(_SQL["count"], fixed)
         # What most ask for: nothing but a page.
-        holes = {"{table}": listed.table, "{found}": "", "{where}": "true", "{order}": order_by(listed.newest)}
+        holes = {
+            "{total}": self._count,
+            "{table}": listed.table,
+            "{found}": "",
+            "{where}": "true",
+            "{order}": order_by(listed.newest),
+        }
         self._plain = _filled(self._list, holes)
 
     async def plain(self, db: Statements, wanted: Sorted) -> Page:
@@ -52,6 +59,7 @@ class Lister:
         if wanted.is_window:
             return await self._between(db, wanted, asking, tree)
         holes = {
+            "{total}": asking.total or self._count,
             "{table}": asking.table,
             "{found}": asking.found,
             "{where}": asking.where,
@@ -75,6 +83,7 @@ class Lister:
             values = values_of(cursor, mark, order, "before" if backward else "after")
             place = f" AND {beyond(order, values, asking.bind, backward=backward)}"
         holes = {
+            "{total}": asking.total or self._count,
             "{table}": asking.table,
             "{found}": asking.found,
             "{where}": asking.where,

@@ -1,5 +1,9 @@
 -- Pages of whatever is listed. Row-level security adds the organisation to every WHERE.
 
+-- name: count
+-- What a list's total is, unless its rows are counted already.
+(SELECT count(*) FROM (SELECT FROM {table} WHERE {where} LIMIT {counted} + 1) AS counted)
+
 -- name: list
 -- One statement, so that the page and the total are of one moment. What stands in braces is made of fixed fragments. The size of a
 -- document is known without reading it; a page that is too large is not read, and only so many rows are counted. `columns` are a
@@ -12,7 +16,7 @@ WITH {found}page AS MATERIALIZED (
 SELECT
     CASE WHEN size.bytes <= {most} THEN (SELECT array_agg({item}) FROM page) END AS items,
     size.bytes,
-    (SELECT count(*) FROM (SELECT FROM {table} WHERE {where} LIMIT {counted} + 1) AS counted) AS total
+    {total} AS total
 FROM size
 
 -- name: window
@@ -28,5 +32,5 @@ SELECT
     CASE WHEN size.bytes <= {most} THEN (SELECT array_agg({item}) FROM kept) END AS items,
     size.bytes,
     (SELECT count(*) FROM page) AS found,
-    (SELECT count(*) FROM (SELECT FROM {table} WHERE {where} LIMIT {counted} + 1) AS counted) AS total{ends}
+    {total} AS total{ends}
 FROM size

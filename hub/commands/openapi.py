@@ -27,12 +27,16 @@ from handlers.models.providers import Models
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
+from handlers.twins.operations import Twins
+from handlers.twins.simulations.following import Watching
 from hub.agents import AgentOperations
 from hub.knowledge import KnowledgeParts
 from hub.main import registry
+from hub.twins import TelemetryParts, TwinOperations
 from hub.webhooks import WebhookParts
 from rest.door import VERSIONS as API_VERSIONS
 from rest.openapi.door import documents
+from rooms.fence import Fence
 from rooms.live import Published
 from rooms.live_following import Following
 
@@ -58,14 +62,16 @@ def _unconnected(settings: Settings) -> Registry:
     kinds = (Keys(""), Tokens(issuer), tickets, Connections(_NoStreams()), jobs)
     subscriptions = subscription_operations(database, LogReader(database), _NoNews(), clock, lambda: None, Counter())
     webhooks = WebhookParts(settings, _NOWHERE, "", clock, lambda: None).operations()
-    knowledge = KnowledgeParts(settings, database, clock, lambda: None)
+    models = Models(settings, clock)
+    knowledge = KnowledgeParts(settings, database, models, clock, lambda: None)
     of_knowledge = knowledge.operations(Jobs(clock, lambda: None), _NoNotes())
     later = Jobs(clock, lambda: None)
-    agents = AgentOperations(
-        later, _NoRooms(), Models(settings, clock), Executing(database, _NoOpenings(), clock), clock, lambda: None
-    )
+    agents = AgentOperations(later, _NoRooms(), models, Executing(database, _NoOpenings(), clock), clock, lambda: None)
+    watching = Watching(database, _NoOpenings(), clock)
+    measuring = TelemetryParts(settings, database, _NoRooms(), clock, lambda: None)
+    twins = TwinOperations(later, Twins(), watching, measuring.telemetry, clock, lambda: None)
     of_kinds = (operation for kind in kinds for operation in kind.operations())
-    return registry([*of_kinds, *of_knowledge, *agents.operations(), *subscriptions, *webhooks])
+    return registry([*of_kinds, *of_knowledge, *agents.operations(), *twins.operations(), *subscriptions, *webhooks])
 
 
 class _NoNotes:
@@ -78,7 +84,9 @@ class _NoNotes:
 class _NoRooms:
     """Rooms that nobody is told anything in."""
 
-    async def publish(self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str) -> Published:
+    async def publish(
+        self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str, fence: Fence | None = None
+    ) -> Published:
         raise NotImplementedError
 
 

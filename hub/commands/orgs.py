@@ -29,7 +29,8 @@ def add_to(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=N",
-        help="requests_per_hour, burst, concurrent_connections or publishes_per_second; without a number the tier's own again",
+        help="requests_per_hour, burst, concurrent_connections, publishes_per_second or telemetry_per_second; "
+        "without a number the tier's own again",
     )
     one.set_defaults(command=change)
 
@@ -66,5 +67,6 @@ def _line(organisation: Organisation) -> str:
     return (
         f"{organisation.id}  {organisation.slug}  {organisation.tier}  requests_per_hour={limits.requests_per_hour} "
         f"burst={limits.burst} concurrent_connections={limits.concurrent_connections} "
-        f"publishes_per_second={limits.publishes_per_second}"
+        f"publishes_per_second={limits.publishes_per_second}  "
+        f"telemetry_per_second={limits.telemetry_per_second}"
     )

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack
 from core.clock import SystemClock
 from core.settings import Settings
 from core.store.database import Database
-from core.store.migrate import migrate
+from core.store.migrate import installation_secret, migrate
 from core.store.redis import connect_redis
+from handlers.models.providers import Models
 from hub.agents import AgentParts
 from hub.background import Background
 from hub.engines import engines_of
@@ -19,6 +20,7 @@ from hub.pokes import follow, hear
 from hub.process import Process
 from hub.standard_streams import say
 from hub.stream.fanout import Fanout
+from hub.twins import TwinParts
 from rooms.live import LiveRooms
 from rooms.live_store import LiveStore
 from rooms.switch import Switch
@@ -51,20 +53,25 @@ async def _begin(settings: Settings, process: Process, background: Background, s
     clock = process.clock
     addresses = await stack.enter_async_context(engines_of(settings))
     await migrate(addresses.database_url)
+    secret = settings.secret or await installation_secret(addresses.database_url)
     database = Database(addresses.database_url, role="hub_app")
     await database.open()
     stack.push_async_callback(database.close)
     redis = connect_redis(addresses.redis_url)
     stack.push_async_callback(redis.aclose)
     # Events wait for the relay's own look, a second at most: this process has none to poke.
-    knowledge = KnowledgeParts(settings, database, clock, poke=lambda: None)
+    models = Models(settings, clock)
+    stack.push_async_callback(models.close)
+    knowledge = KnowledgeParts(settings, database, models, clock, poke=lambda: None)
     stack.push_async_callback(knowledge.close)
     # It publishes into live rooms, and hears none.
     live = LiveRooms(LiveStore(redis), switch=Switch(addresses.redis_url, clock=clock), clock=clock, sink=Fanout())
     stack.push_async_callback(live.close)
-    agents = AgentParts(settings, database, live, knowledge.retriever, clock, poke=lambda: None)
+    agents = AgentParts(settings, database, live, knowledge.retriever, models, secret, clock, poke=lambda: None)
     stack.push_async_callback(agents.close)
-    more = joined_work(knowledge.work, agents.work)
+    twins = TwinParts(settings, database, live, clock, poke=lambda: None)
+    stack.push_async_callback(twins.close)
+    more = joined_work(knowledge.work, agents.work, twins.work)
     parts = JobParts(addresses.database_url, database, redis, clock, does_jobs=True, more=more)
     stack.push_async_callback(parts.close)
     heard = await hear(addresses.redis_url, clock, parts.pokes)

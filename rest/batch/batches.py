@@ -8,7 +8,7 @@ results()    Answers in the order of the operations, each as soon as it is known
 """
 
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -28,8 +28,9 @@ from rest.batch.operations import Batch, BatchOperation
 from rest.batch.places import Place, Places
 from rest.batch.references import Reference, Results, references_of
 from rest.errors import ErrorAnswers
+from rest.forms import JSON
 from rest.patience import patience_of
-from rest.requests import query_in
+from rest.requests import array_of, is_patch, object_of, query_in
 
 # Of results that are held together; one more may be as large as a page of a list.
 MOST_RESULT_BYTES = 8 * 1024 * 1024
@@ -221,11 +222,16 @@ class Begun:
         headers = CIMultiDict(operation.headers)
         if route.takes_key and batch.key is not None:
             headers.setdefault("Idempotency-Key", key_of_part(batch.key, index))
+        headers["Accept"] = JSON  # within JSON there is no other
         headers["X-Request-Timeout"] = f"{min(patience_of(headers.get('X-Request-Timeout')), self._left()):.3f}"
         known = query_in(query, route.query)
-        body = _body_of(operation.body) if route.takes_body else NO_BODY
         prefix = place.version.prefix
-        return Asked(route.method, path, prefix, place.params, headers, batch.request_id, batch.form, known, body)
+        asked = Asked(route.method, path, prefix, place.params, headers, batch.request_id, batch.form, known, NO_BODY)
+        if route.takes_patch and is_patch(headers.get("Content-Type")):
+            asked.patch = array_of(operation.body)
+        elif route.takes_body:
+            asked.body = _body_of(operation.body)
+        return asked
 
     def _left(self) -> float:
         """Return the seconds that are left to the batch; raises HubError TIMEOUT where there are none."""
@@ -280,6 +286,4 @@ def _not_in_one(index: int, place: Place) -> HubError:
 def _body_of(body: object) -> Body:
     if body is None:
         raise HubError("BAD_REQUEST", "The body is empty; send a JSON object")
-    if not isinstance(body, Mapping):
-        raise HubError("VALIDATION_ERROR", details=[Detail("body", "INVALID_FORMAT", "Must be a JSON object")])
-    return body  # pyright: ignore[reportUnknownVariableType] - JSON's objects have string keys
+    return object_of(body)

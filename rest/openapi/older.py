@@ -53,6 +53,9 @@ def _write(written: dict[str, Any], key: str, value: Any) -> None:
             written |= {"minimum": value, "exclusiveMinimum": True}
         case "exclusiveMaximum":
             written |= {"maximum": value, "exclusiveMaximum": True}
+        case "patternProperties":
+            # It cannot say how names look: what stands under any is said of all.
+            written["additionalProperties"] = _schema(next(iter(value.values())))
         case "$defs" | "$schema" | "propertyNames" | "contentMediaType":
             pass
         case _:

@@ -4,12 +4,14 @@ import re
 from typing import Any
 
 from core.errors import CATALOGUE
+from handlers.resources.json_patch import MOST_OPERATIONS, PatchOperation
 from handlers.resources.shown import EXAMPLE_ID, example_of
 from rest.jsonapi.errors import JSONAPI
 from rest.openapi import jsonapi
 from rest.openapi.headers import sent
 from rest.openapi.schemas import Schema, Schemas
 from rest.openapi.successes import success_of
+from rest.requests import JSON_PATCH
 from rest.routes import Bound
 
 # A family of names in the query, by what they begin with.
@@ -68,7 +70,13 @@ def body_of(bound: Bound, schemas: Schemas) -> dict[str, Any] | None:
         media_types.append("application/merge-patch+json")
     document = jsonapi.sent_content(bound, model, _FROM_ELSEWHERE, schemas)
     files = {} if route.reads is None else route.reads.described
-    return {"required": True, "content": {**dict.fromkeys(media_types, content), JSONAPI: document, **files}}
+    patch = {JSON_PATCH: _patch(schemas)} if route.takes_patch else {}
+    return {"required": True, "content": {**dict.fromkeys(media_types, content), **patch, JSONAPI: document, **files}}
+
+
+def _patch(schemas: Schemas) -> dict[str, Any]:
+    schema: Schema = {"type": "array", "maxItems": MOST_OPERATIONS, "items": schemas.sent(PatchOperation)}
+    return {"schema": schema, "examples": {"example": {"value": [example_of(PatchOperation)]}}}
 
 
 def _in_path(name: str) -> dict[str, Any]:
@@ -82,10 +90,13 @@ def _in_query(bound: Bound, name: str, schemas: Schemas) -> dict[str, Any]:
         family = FAMILIES[name]
         kind = bound.operation.name.partition(".")[0]
         return {"in": "query", **family, "name": family["name"].format(kind=kind)}
+    field = bound.operation.input.model_fields.get(name)
     schema = schemas.field(bound.operation.input, name)
     if schema is None:
         raise LookupError(f"{bound.operation.name} has no {name}, and rest/openapi/parameters.py does not know it")
     written: dict[str, Any] = {"name": name, "in": "query", "schema": schema}
+    if field is not None and field.is_required():
+        written["required"] = True
     if schema.get("type") == "array":
         written |= {"style": "form", "explode": False}
     description = schema.pop("description", None)

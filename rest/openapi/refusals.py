@@ -37,6 +37,8 @@ _KINDS = ("agents", "knowledge", "twins")
 _VERBS = ("list", "create", "get", "replace", "update", "delete")
 _OWN: Mapping[str, tuple[str, ...]] = {
     **{f"{kind}.{verb}": () for kind in _KINDS for verb in _VERBS},
+    **{f"{kind}.update": ("PATCH_TEST_FAILED",) for kind in _KINDS},
+    **{f"twins.{verb}": () for verb in ("difference", "neighbours", "paths", "subtree")},
     **{f"keys.{verb}": () for verb in ("list", "create", "get", "update", "delete")},
     **{f"events.{verb}": () for verb in ("list", "get", "of_agents", "of_knowledge", "of_twins")},
     "events.append": ("RESOURCE_CONFLICT",),
@@ -69,6 +71,17 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     **{f"agents.{verb}": ("RESOURCE_NOT_FOUND",) for verb in ("execute", "execute_input")},
     **{f"executions.{verb}": () for verb in ("list", "of_agent", "get", "steps", "cancel")},
     "executions.answer": ("RESOURCE_CONFLICT",),
+    **{f"simulations.{verb}": () for verb in ("begin", "list", "of_twin", "get", "cancel")},
+    "simulations.plot": ("RESOURCE_CONFLICT",),
+    "scenarios.list": (),
+    **{f"telemetry.{verb}": () for verb in ("append", "append_many", "query", "latest")},
+    "alerts.list": (),
+    **{f"branches.{verb}": () for verb in ("list", "get", "delete", "diff", "simulate")},
+    "branches.create": ("RESOURCE_CONFLICT",),
+    "branches.update": ("PATCH_TEST_FAILED", "RESOURCE_CONFLICT"),
+    "branches.apply": ("RESOURCE_CONFLICT",),
+    "sync.get": (),
+    "sync.run": ("RESOURCE_CONFLICT",),
     **{f"webhook_deliveries.{verb}": () for verb in ("list", "resend")},
 }
 _FOR_ANYBODY = ["BAD_REQUEST", "UNKNOWN_PARAMETER", "VALIDATION_ERROR", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]

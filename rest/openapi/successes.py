@@ -27,11 +27,13 @@ class Success:
     also: int | None = None  # another status with the same answer
     is_kept: bool = True  # by the client, which asks with the tag whether it has changed
     streams: bool = False  # where the request asks for it
+    also_as: str | None = None  # another media type, unless the request asks for JSON
 
 
 BY_RENDER: Mapping[answers.Render, Success] = {
     answers.resource: Success(200, "It", (*_READ, "Last-Modified")),
     answers.of_this_moment: Success(200, "How it is at this moment", ("ETag", "Cache-Control"), is_kept=False),
+    answers.picture: Success(200, "A picture", _READ, also_as=answers.PICTURE),
     answers.created: Success(201, "What was made", ("Location", *_WRITTEN, *_PACKED)),
     answers.created_below: Success(201, "What was made", ("Location", *_WRITTEN, *_PACKED)),
     answers.executed: Success(
@@ -82,6 +84,8 @@ def answers_of(bound: Bound, version: Version, schemas: Schemas) -> dict[str, An
             "application/json": {**content, "examples": {"example": {"value": example}}},
             JSONAPI: jsonapi.answered_content(bound, version, schemas, is_page=success.body == "page"),
         }
+        if success.also_as is not None:
+            written["content"][success.also_as] = {"schema": {"type": "string"}}
         if success.streams:
             # What the events are stands in docs/knowledge.md: a schema would be of each, which 3.1 has no way to say.
             written["content"]["text/event-stream"] = {}

@@ -24,10 +24,9 @@ class Sources:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    async def begin(self, ctx: Context, id: UUID, urls: Sequence[str]) -> None:
+    async def begin(self, ctx: Context, id: UUID) -> None:
         """Have a job at hand, before the base is held."""
-        if urls:
-            await self._queue.ingest(ctx, ctx.db, id)
+        await self._queue.ingest(ctx, ctx.db, id)
 
     async def declare(self, ctx: Context, id: UUID, urls: Sequence[str]) -> None:
         """Take documents that are to be fetched from these URLs; those that the base has already stay as they are."""

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -75,7 +76,8 @@ async def test_hub_that_is_killed_while_it_takes_and_reads_documents(
             await asyncio.wait({asking})
         await node.start()
         async with RestClient(node.base_url, key) as rest:
-            again = await _upload(rest, base, sent, first)
+            # Until PostgreSQL has seen that the killed node is gone, its upload is being worked on: 409, ask again.
+            again = await eventually(partial(_upload, rest, base, sent, first))
         if asking.exception() is None:
             assert [each["id"] for each in again["data"]] == [each["id"] for each in asking.result()["data"]]
 

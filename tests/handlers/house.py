@@ -12,7 +12,9 @@ from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.results import Document, Page
 from core.operations.runner import Runner
+from core.seal import Seal
 from core.store.database import connect_as
+from handlers.agents.credentials import Vault
 from handlers.agents.executions.happenings import EXECUTIONS
 from handlers.agents.operations import Agents
 from handlers.audit.operations import Audit
@@ -25,7 +27,8 @@ from handlers.knowledge.operations import Knowledge
 from handlers.twins.operations import Twins
 from tests.harness.clock import ManualClock
 
-_RESOURCES = (Agents(), Knowledge(), Twins())
+SEAL = Seal("of a test")
+_RESOURCES = (Agents(Vault(SEAL)), Knowledge(), Twins())
 _TYPES = EventTypes([*EXECUTIONS, *NOTICES, *(each for kind in _RESOURCES for each in kind.event_types())])
 _KINDS = (*_RESOURCES, Events(), _TYPES, Audit(), KnowledgeLife(), KnowledgeMoves())
 OPERATIONS = Registry.of(each for kind in _KINDS for each in kind.operations())

@@ -13,6 +13,9 @@ from core.operations.results import Page
 from handlers.agents.executions.happenings import EXECUTIONS
 from handlers.events.notices import NOTICES
 from handlers.knowledge.documents.progress import EVENT_TYPES as PROGRESS
+from handlers.twins.simulations.happenings import SIMULATIONS
+from handlers.twins.sync.happenings import SYNCS
+from handlers.twins.telemetry.happenings import ALERTS
 from tests.handlers.house import House, refused
 from tests.handlers.test_events import ledger, stirred
 from tests.harness.relaying import relaying
@@ -56,8 +59,8 @@ async def test_events_are_of_their_types(house: House):
         await relay.settled()
         told = await ledger(house)
     emitted = {name for name, type in types.items() if type["status"] == "emitted"}
-    # Those of deliveries, of ingestion and of executions are checked where these are.
-    elsewhere = {each.name for each in (*NOTICES, *PROGRESS, *EXECUTIONS)}
+    # Those of deliveries, ingestion, executions, and of what twins have are checked where these are.
+    elsewhere = {each.name for each in (*NOTICES, *PROGRESS, *EXECUTIONS, *SIMULATIONS, *SYNCS, *ALERTS)}
     assert {each["type"] for each in told} == emitted - elsewhere
     for event in told:
         check(types[event["type"]], event)
@@ -107,5 +110,5 @@ async def test_every_type_that_the_code_emits_is_in_the_catalogue(house: House):
     found = set(of_the_code())
     assert {(file, name) for file, name in found if name not in known} == set()
     of_resources = {name for name in known if name.endswith((".created", ".updated", ".deleted"))}
-    of_executions = {each.name for each in EXECUTIONS}
-    assert {name for _, name in found} == known - of_resources - of_executions
+    lasting = {each.name for each in (*EXECUTIONS, *SIMULATIONS)}
+    assert {name for _, name in found} == known - of_resources - lasting

@@ -73,6 +73,11 @@ class FakeProvider:
     written: int = 0
     left: int = 0  # clients that hung up
 
+    @property
+    def text(self) -> str:
+        """What `pieces` are together."""
+        return "".join(self.pieces)
+
     async def completions(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.calls.append(body)

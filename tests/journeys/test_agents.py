@@ -6,9 +6,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from core.store.engines import EngineUrls
 from tests.faults.executing import server_sent
 from tests.harness.hub_process import HubProcess
+from tests.harness.organisations import Organisations
 from tests.harness.rest_client import RestClient
+from tests.harness.stream_client import open_stream
 from tests.harness.transcripts import ENDS, transcript_of
 from tests.harness.waiting import eventually
 from tests.journeys.test_page import hub, key, organisation, urls
@@ -125,3 +128,27 @@ async def test_streamed(client: RestClient, hub: HubProcess, key: str, agent: st
     for each in (told, later):
         assert transcript_of(execution, [{"type": kind, "data": data} for kind, data in each]).check(shown) == []
     assert later[0][0] == "run.snapshot"
+
+
+async def test_stranger_on_the_socket(client: RestClient, hub: HubProcess, urls: EngineUrls, agent: str):
+    """Another organisation joins neither the run's room nor the session's, says nothing in them, and ends nothing."""
+    session = (await client.call("POST", f"/v2/agents/{agent}/sessions", {})).body["id"]
+    done = await client.call("POST", f"/v2/agents/{agent}/sessions/{session}/messages", {"text": QUESTION})
+    execution = done.body["id"]
+    rooms = [f"runs:{execution}", f"sessions:{session}"]
+    stranger = await (await Organisations(urls.database_url).create()).key()
+    async with open_stream(hub.stream_url, stranger) as socket:
+        await socket.expect("welcome")
+        refused = (await socket.subscribe(*rooms))["channels"]
+        assert [each["error"]["code"] for each in refused] == ["CHANNEL_NOT_FOUND"] * 2
+        for frame, code in (
+            ({"type": "message", "session": session, "text": "Mine?"}, "RESOURCE_NOT_FOUND"),
+            ({"type": "cancel", "session": session}, "RESOURCE_NOT_FOUND"),
+            ({"type": "cancel", "execution": execution}, "RESOURCE_NOT_FOUND"),
+            *(({"type": "history", "channel": room}, "CHANNEL_NOT_FOUND") for room in rooms),
+        ):
+            reply = await socket.ask(frame)
+            assert (reply["type"], reply["error"]["code"]) == ("error", code), (frame, reply)
+    page = (await client.call("GET", f"/v2/agents/{agent}/sessions/{session}/messages")).body
+    assert page["data"][0]["text"] == QUESTION
+    assert page["pagination"]["total"] == 2

@@ -1,16 +1,14 @@
-"""The chat on the page at `/`: an agent answers from a knowledge base while one reads; branches, stopping, and coming back."""
+"""The chat on the page at `/`: an agent answers from a knowledge base while one reads; branches; what two see."""
 
 import asyncio
 import re
 
 import pytest
-from playwright.async_api import BrowserContext, Locator, Page, expect
+from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
-from core.store.engines import EngineUrls
-from tests.harness.fake_provider import FakeProvider, serving
-from tests.harness.hub_process import HubProcess, HubProcesses
-from tests.harness.organisations import Organisation
+from tests.harness.hub_process import HubProcess
 from tests.harness.rest_client import RestClient
+from tests.harness.waiting import PATIENCE_SECONDS
 from tests.journeys.test_page import HOSTILE, hub, key, opened, organisation, rows, urls
 
 __all__ = ["hub", "key", "organisation", "urls"]  # fixtures: one hub, as of the page's other tests
@@ -78,6 +76,36 @@ async def test_agent_answers_from_a_knowledge_base(browser: BrowserContext, hub:
         await expect(chat.get_by_label("Conversation").locator("option")).to_have_count(3)
 
 
+@pytest.mark.parametrize("title", ["Shoes", None], ids=["one is there", "none is there"])
+async def test_message_that_is_sent_before_the_conversations_are_there(
+    browser: BrowserContext, hub: HubProcess, key: str, title: str | None
+):
+    """It waits for them, and is said once, in the one that is opened then."""
+    async with RestClient(hub.base_url, key) as client:
+        agent = (await client.call("POST", "/v2/agents", {"name": "Ada"})).body["id"]
+        if title is not None:
+            await client.call("POST", f"/v2/agents/{agent}/sessions", {"title": title})
+    page = await opened(browser, hub, key)
+    asked, may_go = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        asked.set()
+        await may_go.wait()
+        await route.continue_()
+
+    await page.route(re.compile(r"/sessions(\?|$)"), late)
+    chat = await chat_with(page, "Ada")
+    await say(chat, "How long?")
+    await chat.get_by_label("Message").press("Enter")
+    await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
+    await expect(chat.locator("#messages li")).to_have_count(0)
+    may_go.set()
+    await expect(chat.locator("#messages li")).to_have_count(2)
+    await expect(chat.locator("#messages .text").first).to_have_text("How long?")
+    await expect(chat.get_by_label("Conversation").locator("option:checked")).to_have_text(title or "How long?")
+    await expect(chat.get_by_label("Message")).to_have_value("")
+
+
 async def test_two_pages_see_the_same_answer(browser: BrowserContext, hub: HubProcess, key: str):
     """One writes, the other watches; what holds markup stays text."""
     async with RestClient(hub.base_url, key) as client:
@@ -92,39 +120,3 @@ async def test_two_pages_see_the_same_answer(browser: BrowserContext, hub: HubPr
         await expect(watcher.locator("#messages li")).to_have_count(4)
         await expect(watcher.locator("#messages .text").first).to_have_text(HOSTILE)
     assert await page.evaluate("window.ran") is None
-
-
-async def test_answer_that_is_being_written_is_found_again_and_stopped(
-    urls: EngineUrls, hubs: HubProcesses, browser: BrowserContext, organisation: Organisation
-):
-    """A reload in its middle shows what was written so far, and goes on to its end; one that is stopped stays as far as it came."""
-    pieces = ("The refund ", "takes five days.")
-    async with serving(FakeProvider(pieces, gate=asyncio.Event())) as provider:
-        assert provider.gate is not None
-        environment = {
-            "HUB_MODEL_URL": provider.url,
-            "HUB_MODEL_NAME": "of-a-test",
-            "HUB_OUTBOUND_ALLOW": "127.0.0.0/8",
-        }
-        hub = await hubs.start(urls=urls, environment=environment)
-        key = await organisation.key()
-        async with RestClient(hub.base_url, key) as client:
-            await client.call("POST", "/v2/agents", {"name": "Ada"})
-        page = await opened(browser, hub, key)
-        chat = await chat_with(page, "Ada")
-        await say(chat, "How long?")
-        await expect(chat.locator("#writing .text")).to_have_text("The refund")
-        await expect(chat.get_by_role("button", name="Send", exact=True)).to_be_hidden()
-        await page.reload()
-        await expect(chat.locator("#writing .text")).to_have_text("The refund")
-        provider.gate.set()
-        await shows(chat, "How long?", "The refund takes five days.")
-
-        provider.gate.clear()
-        await say(chat, "Really?")
-        await expect(chat.locator("#writing .text")).to_have_text("The refund")
-        await chat.get_by_role("button", name="Stop").click()
-        await expect(chat.locator("#chat-message")).to_have_text("Stopped")
-        await expect(chat.locator("#writing")).to_be_hidden()
-        await expect(chat.locator("#messages .text").nth(2)).to_have_text("Really?")
-        await expect(chat.get_by_role("button", name="Send", exact=True)).to_be_visible()

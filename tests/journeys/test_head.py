@@ -45,6 +45,10 @@ async def test_head_answers_as_get_without_a_body(
         done = await rest.call("POST", f"/v2/agents/{ids['agents']}/execute", {"query": "How?"})
         assert done.status == 200, done
         ids["executions"] = done.body["id"]
+        done = await rest.call("POST", f"/v2/twins/{ids['twins']}/simulate", {"scenario": "demand_spike", "runs": 2})
+        assert done.status == 200, done
+        ids["simulations"] = done.body["id"]
+        ids["branches"] = (await rest.call("POST", f"/v2/twins/{ids['twins']}/branches", {"name": "B"})).body["id"]
         ids["keys"] = (await rest.call("POST", "/v2/keys", {"name": "CI", "scopes": ["read:agents"]})).body["id"]
         (job,) = await organisation.rows(A_JOB, organisation.id)
         ids["jobs"] = str(job["id"])
@@ -53,6 +57,7 @@ async def test_head_answers_as_get_without_a_body(
         for path in (*(path for path, methods in document["paths"].items() if "get" in methods), *OTHERS):
             kind = path.split("/")[2] if "{id}" in path else ""
             asked = path.replace("{id}", ids.get(kind, "")).replace("{replay}", ids["replay"])
+            asked += f"?to={ids['twins']}" if path.endswith("/paths") else ""
             (status, said, whole), (head_status, head_said, nothing) = [
                 await _ask(client, method, asked) for method in ("GET", "HEAD")
             ]
@@ -72,8 +77,8 @@ async def _of_the_log(rest: RestClient) -> dict[str, str]:
 
     async def event() -> str | None:
         found = (await rest.call("GET", "/v2/events")).body["data"]
-        # Three resources, and what an execution has told: the list stays as it is from then on.
-        is_all = {each["type"] for each in found} >= {"twin.created", "agent.execution.completed"}
+        # Three resources, and what an execution and a simulation have told: the list stays as it is from then on.
+        is_all = {each["type"] for each in found} >= {"agent.execution.completed", "twin.simulation.completed"}
         return found[0]["id"] if is_all else None
 
     wanted = {"name": "A", "types": ["agent.*"]}

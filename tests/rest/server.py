@@ -62,10 +62,13 @@ from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
 from handlers.twins.operations import Twins
+from handlers.twins.simulations.following import Watching
 from hub.agents import AgentOperations
+from hub.twins import TelemetryParts, TwinOperations
 from hub.webhooks import WebhookParts
 from rest.door import RestDoor
 from rest.routes import Version
+from rooms.fence import Fence
 from rooms.live import Published
 from rooms.live_following import Following
 from tests.harness.clock import ManualClock
@@ -116,13 +119,14 @@ class Answer:
 
 
 class RestServer:
-    """A served door. `ready` is what /readyz says."""
+    """A served door. `ready` is what /readyz says; `paths` are all that it has, with the names in them."""
 
     def __init__(self, port: int, session: aiohttp.ClientSession, operations: Registry, trail: AuditTrail) -> None:
         self.trail = trail
         self.port = port
         self.operations = operations
         self.ready = True
+        self.paths: frozenset[str] = frozenset()
         self._session = session
 
     async def call(
@@ -230,14 +234,19 @@ def credential_operations(
         clock,
         lambda: None,
     )
-    kinds = (*kinds, Documents(database, queue, Index(), fetcher, clock, MOST_DOCUMENT_BYTES), agents)
+    watching = Watching(database, NoOpenings(), clock)
+    telemetry = TelemetryParts(Settings.load(), database, NoRooms(), clock, lambda: None).telemetry
+    twins = TwinOperations(Jobs(clock, lambda: None), Twins(), watching, telemetry, clock, lambda: None)
+    kinds = (*kinds, Documents(database, queue, Index(), fetcher, clock, MOST_DOCUMENT_BYTES), agents, twins)
     return [*(item for kind in kinds for item in kind.operations()), *subscriptions, *webhooks.operations()]
 
 
 class NoRooms:
     """Nobody is told of anything: the REST door alone has no live rooms."""
 
-    async def publish(self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str) -> Published:
+    async def publish(
+        self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str, fence: Fence | None = None
+    ) -> Published:
         raise HubError("SERVICE_UNAVAILABLE")
 
 
@@ -321,6 +330,7 @@ async def serve(
         door = RestDoor(runner, registry, authenticator, clock, lambda: served.ready, off, debug=debug, trusted=trusted)
         app = web.Application()
         door.add_to(app)
+        served.paths = frozenset(resource.canonical for resource in app.router.resources())
         app.add_routes(more)
         apps = web.AppRunner(app)
         await apps.setup()

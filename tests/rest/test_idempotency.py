@@ -16,6 +16,7 @@ from tests.harness.organisations import Organisation
 from tests.rest.server import Answer, RestServer, operations, serve
 
 NEW_WEBHOOK = {"url": "https://hooks.example.com/", "events": ["agent.*"]}
+A_TWIN = {"name": "A", "source": {"kind": "http", "url": "https://data.example.com/"}}
 NEW_KEY = {"name": "CI", "scopes": ["read:agents", "write:keys"]}
 HOLDS = [f"{number}.01978f3e-5a70-7c3d-9b42-6f0d2c1e8a55" for number in (1, 2)]
 # A body of each POST and PATCH, and another one where it takes any; a route that has none here fails its test.
@@ -54,16 +55,34 @@ BODIES: Mapping[str, tuple[Any, Any]] = {
     **{f"sessions.{verb}": (None, None) for verb in ("retry", "cancel")},
     "agents.execute": ({"query": "A"}, {"query": "B"}),
     "executions.cancel": (None, None),
+    **{
+        name: ({"scenario": "demand_spike"}, {"scenario": "demand_spike", "runs": 5})
+        for name in ("branches.simulate", "simulations.begin")
+    },
+    "simulations.cancel": (None, None),
     "executions.answer": (
         {"results": [{"call_id": "call_1", "output": "A"}]},
         {"results": [{"call_id": "call_1", "output": "B"}]},
     ),
+    "telemetry.append": (
+        {"points": [{"metric": "heat", "value": 1}]},
+        {"points": [{"metric": "heat", "value": 2}]},
+    ),
+    "telemetry.append_many": (
+        {"points": [{"twin_id": "", "metric": "heat", "value": 1}]},
+        {"points": [{"twin_id": "", "metric": "heat", "value": 2}]},
+    ),
+    "branches.create": ({"name": "A"}, {"name": "B"}),
+    "branches.update": ({"name": "C"}, {"name": "D"}),
+    "branches.apply": (None, None),
+    "sync.run": (None, None),
     "knowledge_queries.judge": ({"helpful": True}, {"helpful": False}),
     "events.append": (
         {"type": "custom.a", "subject": "a", "data": {}},
         {"type": "custom.a", "subject": "b", "data": {}},
     ),
 }
+BODIES_OF_OTHERS = {"/v2/keys": NEW_KEY, "/v2/webhooks": NEW_WEBHOOK, "/v2/twins": A_TWIN}
 A_JOB = """
 INSERT INTO jobs (id, org_id, kind, payload, run_at, created_at)
 SELECT gen_random_uuid(), id, 'knowledge.ingest', '{}', now(), now() FROM organisations RETURNING id
@@ -106,8 +125,12 @@ SAYS_THE_SAME = {
     *(f"dead_letters.{verb}" for verb in ("redrive", "purge")),
     *(f"replays.{verb}" for verb in ("pause", "resume", "cancel")),
     "executions.cancel",
+    "simulations.cancel",
+    "sync.run",
     "jobs.cancel",
     "documents.manifest",
+    "telemetry.append",
+    "telemetry.append_many",
     *(f"webhooks.{verb}" for verb in ("pause", "enable")),
 }
 # What is of one answer alone, or of its moment.
@@ -130,10 +153,9 @@ async def _path(rest: RestServer, key: str, template: str, database_url: str) ->
         return template.replace("{id}", str(await _asked(database_url, A_JOB)))
     if "/executions/" in template:
         return template.replace("{id}", await _execution(rest, key, database_url))
-    collection, _, _ = template.partition("/{id}")
-    body = {"/v2/keys": NEW_KEY, "/v2/webhooks": NEW_WEBHOOK}.get(collection, {"name": "A"})
-    made = await rest.call("POST", collection, key, body=body)
-    path = template.replace("{id}", made.json()["id"])
+    if "/simulations/" in template:
+        return template.replace("{id}", await _simulation(rest, key))
+    path = await _of_one(rest, key, template)
     if "{replay}" in path:
         begun = await rest.call(
             "POST", path.partition("/replays/")[0] + "/replay", key, body={"from": {"position": "0"}}
@@ -150,6 +172,24 @@ async def _path(rest: RestServer, key: str, template: str, database_url: str) ->
     if "{delivery}" in path:
         path = path.replace("{delivery}", str(await _asked(database_url, A_DELIVERY)))
     return path
+
+
+async def _of_one(rest: RestServer, key: str, template: str) -> str:
+    """Return the path with the id of something that is made in its collection."""
+    collection = template.partition("/{id}")[0]
+    body = BODIES_OF_OTHERS.get(collection, {"name": "A"})
+    if collection == "/v2/branches":
+        twin = (await rest.call("POST", "/v2/twins", key, body={"name": "A"})).headers["Location"]
+        collection = f"{twin}/branches"
+    made = await rest.call("POST", collection, key, body=body)
+    return template.replace("{id}", made.json()["id"])
+
+
+async def _simulation(rest: RestServer, key: str) -> str:
+    """Return the id of a simulation that nobody does."""
+    twin = (await rest.call("POST", "/v2/twins", key, body={"name": "A"})).headers["Location"]
+    body = {"scenario": "demand_spike"}
+    return (await rest.call("POST", f"{twin}/simulate", key, body=body, headers=LATER)).json()["id"]
 
 
 async def _execution(rest: RestServer, key: str, database_url: str) -> str:
@@ -171,6 +211,12 @@ async def _in_session(rest: RestServer, key: str, path: str, database_url: str) 
         await _asked(database_url, "UPDATE sessions SET active_id = NULL RETURNING id")
         path = path.replace("{message}", str(await _asked(database_url, "SELECT id FROM messages")))
     return path
+
+
+async def _of_a_twin(rest: RestServer, key: str, *bodies: Any) -> list[Any]:
+    """Return the bodies with the id of a twin that is there."""
+    twin = (await rest.call("POST", "/v2/twins", key, body={"name": "A"})).json()["id"]
+    return [{"points": [{**point, "twin_id": twin} for point in body["points"]]} for body in bodies]
 
 
 async def _lengthen(database_url: str) -> None:
@@ -202,6 +248,8 @@ async def test_repeat_has_the_first_answer(
     if "{replay}" in route.path:
         await _lengthen(database_url)
     path = await _path(rest, key, f"{version.prefix}{route.path}", database_url)
+    if route.operation == "telemetry.append_many":
+        body, other = await _of_a_twin(rest, key, body, other)
     under = {"Idempotency-Key": "order-66", **LATER}
     first = await rest.call(route.method, path, key, body=body, headers=under)
     assert first.status in (200, 201, 202), first

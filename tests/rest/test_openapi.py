@@ -16,6 +16,9 @@ from openapi_spec_validator import validate
 from core.errors import CATALOGUE
 from core.operations.operation import Registry
 from core.store.engines import EngineUrls
+from handlers.resources.shown import example_of
+from handlers.twins.branches.models import BranchChange
+from handlers.twins.models import TwinBody
 from rest.door import VERSIONS
 from rest.openapi.door import documents
 from rest.v2 import V2
@@ -130,7 +133,7 @@ def test_what_is_said_more_than_once_is_a_component(both: dict[str, dict[str, An
     assert len(parameters) == len(set(parameters))
     for each in document["paths"]["/v2/agents"]["get"]["parameters"]:
         assert "$ref" in each
-    assert len(orjson.dumps(document)) < 780_000
+    assert len(orjson.dumps(document)) < 950_000
 
 
 async def test_document_that_is_made_holds_nobody(rest: RestServer) -> None:
@@ -188,8 +191,13 @@ INSERT INTO knowledge_queries (org_id, id, knowledge_id, time, question, mode, r
 SELECT org_id, gen_random_uuid(), id, now(), 'Why?', 'search', 1, ARRAY[id], 1.5, 1.5, 'user:ada', true, id, now()
 FROM knowledge WHERE id = $1 RETURNING id
 """
-# What only a run that waits, or writes, can be asked: tests/hub/test_executions.py and the tests of sessions do.
-OF_A_MOMENT = {"/v2/executions/{id}/answers", "/v2/agents/{id}/sessions/{session}/cancel"}
+# What only a run that waits, or writes, can be asked: tests/hub/test_executions.py and the tests of sessions do. And a twin
+# without a source is fetched by nobody.
+OF_A_MOMENT = {
+    "/v2/executions/{id}/answers",
+    "/v2/agents/{id}/sessions/{session}/cancel",
+    "/v2/twins/{id}/sync",
+}
 KNOWN = {f"/{version.name}" for version in VERSIONS}
 
 
@@ -207,11 +215,17 @@ class Examples:
         """Send the example of an operation; its answer is the one that stands beside it."""
         operation = self._document["paths"][path][method]
         kind = path.split("/")[2] if path.startswith("/v") and "{" in path else ""
+        if kind in (made_here := {"branches": self._branch, "simulations": self._simulation}):
+            self.ids[kind] = await made_here[kind]()
         taken = self._whole(operation.get("requestBody", {})).get("content", {})
         media = self._media if not taken or self._media in taken else next(iter(taken))
         sent = taken[media]["examples"]["example"]["value"] if taken else None
+        here = await self._place(path, method, kind)
         if sent is not None and "id" in sent.get("data", ()):
             sent = {"data": {**sent["data"], "id": self.ids[kind]}}
+        if sent is not None and path == "/v2/telemetry":
+            of_many: Any = sent["data"]["attributes"] if "data" in sent else sent
+            of_many["points"][0]["twin_id"] = await self._twin()
         if sent is not None and path == "/v1/agents/execute":
             held: Any = sent["data"]["attributes"] if "data" in sent else sent
             held["agent_id"] = self.ids["agents"]
@@ -220,7 +234,6 @@ class Examples:
             for name, value in self._headers_of(operation)
             if name not in ("Idempotency-Key", "If-None-Match")
         }
-        here = await self._place(path, method, kind)
         answer = await self._rest.call(method.upper(), here, sent, **headers)
         status, described = next(iter(operation["responses"].items()))
         described = self._whole(described)
@@ -246,7 +259,10 @@ class Examples:
 
     async def _place(self, path: str, method: str, kind: str) -> str:
         """Return a path with what is there in the places of names."""
-        here = path.replace("{id}", self.ids.get(kind, ""))
+        return await self._below(path.replace("{id}", self.ids.get(kind, "")), path, method)
+
+    async def _below(self, here: str, path: str, method: str) -> str:
+        """Return `here` with what is below the resource of `path` in the places of names."""
         if "{replay}" in here:
             here = here.replace("{replay}", await self._replay(here.partition("/replays/")[0]))
         if "/documents" in path and method != "post":
@@ -259,11 +275,25 @@ class Examples:
             here = await self._session(here)
         if "{query}" in here:
             here = here.replace("{query}", await self._query())
+        if path.endswith("/paths"):
+            goal = await self._contained(here.removesuffix("/paths"))
+            here = f"{here}?{'filter[to]' if 'vnd.api' in self._media else 'to'}={goal}"
         if "{letter}" in here:
             here = here.replace("{letter}", await self._dead_letter(here.partition("/dead-letters/")[0]))
         if "{delivery}" in here:
             here = here.replace("{delivery}", await self._delivery(here.partition("/deliveries/")[0]))
         return here
+
+    async def _branch(self) -> str:
+        """Have a branch of a twin that differs from it; returns its id."""
+        twin = await self._rest.call("POST", "/v2/twins", example_of(TwinBody))
+        made = await self._rest.call("POST", f"/v2/twins/{twin.body['id']}/branches", {"name": "More stock"})
+        changed = await self._rest.call("PATCH", f"/v2/branches/{made.body['id']}", example_of(BranchChange))
+        return changed.body["id"]
+
+    async def _twin(self) -> str:
+        """Make a twin; returns its id."""
+        return (await self._rest.call("POST", "/v2/twins", {"name": "Pump"})).body["id"]
 
     async def _session(self, path: str) -> str:
         """Return a path in a session of an agent, in which a message was answered."""
@@ -276,10 +306,24 @@ class Examples:
         assert said.status == 200, said
         return f"{sessions}/{session}{rest}".replace("{message}", said.body["message_id"])
 
+    async def _simulation(self) -> str:
+        """Have a twin simulated; returns the id of what was done."""
+        body = {"scenario": "demand_spike", "runs": 2}
+        done = await self._rest.call("POST", f"/v2/twins/{self.ids['twins']}/simulate", body)
+        assert done.status == 200, done
+        return done.body["id"]
+
     async def _query(self) -> str:
         """Have a query be in the log of a base; returns its id."""
         (row,) = await self._rows(A_QUERY, UUID(self.ids["knowledge"]))
         return str(row["id"])
+
+    async def _contained(self, twin: str) -> str:
+        """Have a twin contain another; returns that one's id."""
+        made = (await self._rest.call("POST", "/v2/twins", {"name": "Pump 7"})).body["id"]
+        related = await self._rest.call("PATCH", twin, {"relationships": [{"name": "contains", "target": made}]})
+        assert related.status == 200, related
+        return made
 
     async def _read_document(self, base: str, url: str | None = None) -> str:
         """Have a document of a base that is read, and that is as if it came from `url`; returns its id."""

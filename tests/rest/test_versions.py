@@ -122,17 +122,21 @@ def test_every_operation_has_a_route() -> None:
     # What is too long to be held has endpoints of its own (rest/moving/poured.py).
     poured = {name for name, each in operations().items() if each.result is Poured}
     # Waiting and following are a part of other requests (rest/waiting.py); version 1 has a form of its own.
-    inside = {"executions.follow", "executions.wait", "agents.execute_input"}
+    inside = {f"{kind}.{verb}" for kind in ("executions", "simulations") for verb in ("follow", "wait")}
+    inside.add("agents.execute_input")
     assert {route.operation for route in V2.routes} == set(operations()) - poured - inside
-    own = {"knowledge.query", "agents.execute", "agents.execute_input"}
-    assert {route.operation for route in V1.routes} == {*resource_operations(), *own}
+    own = {"knowledge.query", "agents.execute", "agents.execute_input", "simulations.begin"}
+    verbs = ("list", "create", "get", "replace", "update", "delete")
+    always = {f"{kind}.{verb}" for kind in ("agents", "knowledge", "twins") for verb in verbs}
+    assert {route.operation for route in V1.routes} == {*always, *own}
 
 
 def test_query_names_are_those_of_the_operation() -> None:
     """A route takes exactly the query that its operation knows."""
     declared = operations()
     for route in (route for version in VERSIONS for route in version.routes if route.method == "GET"):
-        known = set(declared[route.operation].input.model_fields) - {
+        fields = declared[route.operation].input.model_fields
+        known = {field.alias or name for name, field in fields.items()} - {
             "id",
             "agent",
             "resource_id",

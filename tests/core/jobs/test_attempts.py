@@ -136,8 +136,10 @@ async def test_job_whose_end_was_asked_for_does_not_come_again(house: House, org
         asked = asyncio.Event()
 
         async def asked_to_end(run: JobRun, does: Any = does, asked: asyncio.Event = asked) -> None:
-            await house.rows("UPDATE jobs SET cancel_requested_at = now() WHERE id = $1", run.id)
-            asked.set()
+            try:
+                await house.rows("UPDATE jobs SET cancel_requested_at = now() WHERE id = $1", run.id)
+            finally:  # it may be heard, and this be cancelled, before the statement has come back
+                asked.set()
             await does(run)
 
         steps = Steps(does=asked_to_end)

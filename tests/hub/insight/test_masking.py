@@ -25,6 +25,12 @@ TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
         ({"result": {"key": KEY, "name": "k"}}, {"result": {"key": "***", "name": "k"}}),
         ({"data": [f"Bearer {KEY}", {"x": f"a {TOKEN} b"}]}, {"data": ["Bearer ***", {"x": "a *** b"}]}),
         ({"Ticket": "tkt_x", "Password": 7}, {"Ticket": "***", "Password": "***"}),
+        (
+            {"mcp": [{"url": "https://x", "token": True, "headers": {"X-Key": "sesame", "Other": True}}]},
+            {"mcp": [{"url": "https://x", "token": "***", "headers": {"X-Key": "***", "Other": True}}]},
+        ),
+        ({"url": "x", "headers": [{"token": "a"}]}, {"url": "x", "headers": [{"token": "***"}]}),
+        ({"path": "/v2/agents", "headers": {"ETag": '"1"'}}, {"path": "/v2/agents", "headers": {"ETag": '"1"'}}),
         ({"event": {"data": {"key": "value", "n": 1.5}}}, {"event": {"data": {"key": "value", "n": 1.5}}}),
     ],
 )
@@ -61,6 +67,16 @@ def test_secrets_are_masked_in_what_is_no_json(text: str):
     assert TOKEN not in seen
     assert "no key at all" not in seen
     assert shown(text)["text"] == seen
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"headers": {"X-Key": "sesame"}, "a"', '{"Headers" : {"A": "{\\"sesame", "B": "sesame', '{"headers":{"A":"\\'],
+)
+def test_headers_are_masked_in_what_is_no_json(text: str):
+    """Their names too, since nothing tells where they end."""
+    assert "sesame" not in masked_text(text)
+    assert '"***"' in masked_text(text)
 
 
 def test_long_frames_are_cut_after_masking():

@@ -162,3 +162,15 @@ async def test_sources_that_are_urls_are_fetched(shelf: Shelf, site: Site):
 
 async def _is(holds: bool) -> bool:
     return holds
+
+
+async def test_urls_that_a_json_patch_puts_among_the_sources_are_fetched(shelf: Shelf, site: Site):
+    """Those that it writes, and those that it moves there from elsewhere."""
+    async with shelf.working():
+        base = await shelf.base(metadata={"url": site.url()})
+        moved = {"op": "move", "from": "/metadata/url", "path": "/sources/-"}
+        added = {"op": "add", "path": "/sources/-", "value": site.url("/away")}
+        await shelf.run("knowledge.update", id=base, patch=[moved, added])
+        await shelf.settled()
+    rows = await shelf.rows("SELECT name FROM documents ORDER BY name")
+    assert [row["name"] for row in rows] == [f"localhost:{site.port}/away", f"localhost:{site.port}/guide.md"]

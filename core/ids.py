@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 from uuid import UUID
 
@@ -13,6 +14,31 @@ _FORM = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 _last_ms = 0
 _counter = 0
+# Asking the kernel for a few bytes costs as much as all else of an id: they are asked for in blocks.
+_BLOCK_BYTES = 1024
+_random = b""
+_used = 0
+_taking = threading.Lock()
+
+
+def random_bytes(count: int) -> bytes:
+    """Return up to 1,024 bytes that nobody can guess, each given once, out of os.urandom."""
+    global _random, _used  # noqa: PLW0603 - the block is the process's
+    with _taking:
+        if len(_random) - _used < count:
+            _random, _used = os.urandom(_BLOCK_BYTES), 0
+        _used += count
+        return _random[_used - count : _used]
+
+
+def _forget() -> None:
+    """Leave the block to the parent: a fork would give the same bytes."""
+    global _random, _used, _taking
+    _random, _used, _taking = b"", 0, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def new_id() -> UUID:
@@ -21,13 +47,13 @@ def new_id() -> UUID:
     now_ms = time.time_ns() // 1_000_000
     if now_ms > _last_ms:
         _last_ms = now_ms
-        _counter = int.from_bytes(os.urandom(2), "big") & 0x7FF
+        _counter = int.from_bytes(random_bytes(2), "big") & 0x7FF
     else:
         _counter += 1
         if _counter > 0xFFF:
             _last_ms += 1
             _counter = 0
-    tail = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
+    tail = int.from_bytes(random_bytes(8), "big") & ((1 << 62) - 1)
     return QuickUUID(((_last_ms << 80) | (7 << 76) | (_counter << 64) | (2 << 62) | tail).to_bytes(16, "big"))
 
 

@@ -1,7 +1,6 @@
 """Live rooms in Redis: publishing, histories, heads. One script call each; what Redis does not answer is a HubError."""
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from redis.exceptions import RedisError
 
 from core.errors import HubError
 from core.events.event import namespace_of
+from core.ids import random_bytes
 from core.store.redis import Redis, Script
 from rooms.fence import Fence, Outrun, RoomLost
 from rooms.live_rules import CARRIER, LIVE, LiveRules, carrier_of, rules_of
@@ -183,7 +183,7 @@ def _bounds(rules: LiveRules) -> tuple[int, int, int, int]:
 
 
 def _new_id() -> str:
-    return secrets.token_hex(6)
+    return random_bytes(6).hex()
 
 
 def _new_ids() -> str:

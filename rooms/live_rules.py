@@ -86,6 +86,12 @@ def rules_of(channel: str) -> LiveRules | None:
     return LIVE.get(namespace_of(channel))
 
 
+def is_stored(channel: str) -> bool:
+    """Tell whether what clients publish into a channel is stored first; False also where there is no such channel."""
+    rules = rules_of(channel)
+    return rules is not None and rules.is_stored
+
+
 def carrier_of(channel: str) -> str:
     """Name what carries a live channel to the nodes: the channel itself, or what all of its namespace share."""
     namespace = namespace_of(channel)

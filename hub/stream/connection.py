@@ -16,7 +16,6 @@ from core.auth.caller import Caller
 from core.auth.seats import Seat
 from core.clock import rfc3339
 from core.errors import HubError
-from hub.stream.calls import Calls
 from hub.stream.codes import (
     AUTHENTICATION_TIMEOUT,
     CREDENTIAL_EXPIRED,
@@ -41,9 +40,9 @@ from hub.stream.commands import (
     Unsubscribe,
     Violation,
 )
+from hub.stream.doing import Doing
 from hub.stream.frames import PING_FRAME, FrameId, frame_close
 from hub.stream.heartbeat import Heartbeat, Pulse
-from hub.stream.live_frames import LiveFrames
 from hub.stream.outbound import Outbound
 from hub.stream.parts import Parts, Watcher
 from hub.stream.protocol import Protocol
@@ -69,9 +68,8 @@ class Connection:
 
     __slots__ = (
         "_account",
-        "_calls",
         "_deadline",
-        "_live_frames",
+        "_doing",
         "_parts",
         "_position_at",
         "_protocol",
@@ -105,9 +103,7 @@ class Connection:
         self._subscriptions = Subscriptions(self, parts.sources)
         self._protocol = Protocol(self._subscriptions.by_channel.keys(), settings.frames, wire)
         self._account: Account | None = None
-        # Of these, most connections need none.
-        self._live_frames: LiveFrames | None = None
-        self._calls: Calls | None = None
+        self._doing: Doing | None = None  # most connections need none
         # Until when it must have authenticated, or, once it ends, must have closed.
         self._deadline = now + settings.authenticate_within
         self._position_at = now + settings.position_every
@@ -291,38 +287,20 @@ class Connection:
             case Subscribe():
                 self._subscriptions.subscribe(caller.org_id, command)
             case Call():
-                self._call(caller, command)
+                self._does.call(caller, command)
             case Publish() | History():
-                return self._do_live(caller, command)
+                return self._does.live(caller, command)
             case Settle():
                 return self._subscriptions.settle(caller.org_id, command)
         return None
 
-    def _call(self, caller: Caller, command: Call) -> None:
-        if self._calls is None:
-            self._calls = Calls(
-                self._parts.operations,
-                request_id=self.id,
-                most=self._parts.settings.frames.calls,
-                say=self._say_result,
-                refuse=self._refuse,
+    @property
+    def _does(self) -> Doing:
+        if self._doing is None:
+            self._doing = Doing(
+                self._parts, request_id=self.id, say=self._say_result, refuse=self._refuse, crashed=self.crashed
             )
-        self._calls.begin(caller, command)
-
-    async def _do_live(self, caller: Caller, command: Publish | History) -> None:
-        if self._live_frames is None:
-            self._live_frames = LiveFrames(
-                self._parts.sources.live,
-                self._parts.sources.clock,
-                self._parts.sources.openings,
-                self._parts.sources.telemetry,
-            )
-        try:
-            result = await self._live_frames.do(caller, command)
-        except HubError as refused:
-            self._refuse(Refusal(command.id, refused))
-            return
-        self._say(self.wire.reply("result", command.id, result=result))
+        return self._doing
 
     async def _authenticate(self, command: Authenticate) -> None:
         try:
@@ -345,8 +323,8 @@ class Connection:
     def _leave(self) -> None:
         self.flows()
         self._subscriptions.close()
-        if self._calls is not None:
-            self._calls.close()
+        if self._doing is not None:
+            self._doing.close()
         self._standing.leave()
 
     def _look_at_expiry(self) -> None:
@@ -389,7 +367,7 @@ class Connection:
         place = {} if bookmark is None else {"position": {"offset": str(bookmark[0]), "epoch": bookmark[1]}}
         self._say(self.wire.reply("pong", frame_id, **place))
 
-    def _say_result(self, call: Call, members: Mapping[str, Any]) -> None:
+    def _say_result(self, call: Call | Publish | History, members: Mapping[str, Any]) -> None:
         self._say(self.wire.reply("result", call.id, **members))
 
     def _refuse(self, refusal: Refusal) -> None:

@@ -12,6 +12,7 @@ from core.ids import new_id
 from core.settings import Settings
 from core.store.database import Database, connect_as
 from handlers.twins.telemetry.telling import TYPE
+from hub.stream.doing import STORED_AT_ONCE
 from hub.twins import TwinParts
 from rooms.live import LiveRooms
 from tests.harness.clock import ManualClock
@@ -189,3 +190,27 @@ async def test_the_pace_is_that_of_telemetry(node: Node, key: str, twin: str):
             await client.send({"type": "publish", "id": number, "channel": room(twin), "data": {"heat": number}})
         for _ in range(100):
             assert (await client.expect("result"))["result"] == {"stored": 1}
+
+
+async def test_what_is_being_stored_does_not_hold_up_the_next_frames(
+    node: Node, key: str, twin: str, organisation: Organisation, database_url: str
+):
+    """Many points of one connection share a write; beyond STORED_AT_ONCE the connection waits, and nothing is lost."""
+    owner = await connect_as(database_url, "hub_owner")
+    lock = "SELECT pg_advisory_lock(hashtextextended('telemetry/' || $1::text, 0))"
+    async with node.open(key) as writer:
+        await owner.execute(lock, str(organisation.id))
+        for number in range(STORED_AT_ONCE):
+            await writer.send({"type": "publish", "id": number, "channel": room(twin), "data": {f"m{number}": number}})
+        await writer.send({"type": "ping", "id": "between"})
+        assert (await writer.expect("pong"))["id"] == "between"
+        for number in range(STORED_AT_ONCE, 3 * STORED_AT_ONCE):
+            await writer.send({"type": "publish", "id": number, "channel": room(twin), "data": {f"m{number}": number}})
+        await writer.send({"type": "ping", "id": "behind"})
+        await owner.execute("SELECT pg_advisory_unlock_all()")
+        frames = [await writer.receive() for _ in range(3 * STORED_AT_ONCE + 1)]
+    await owner.close()
+    answered = [frame["id"] for frame in frames if frame["type"] == "result"]
+    assert sorted(answered) == list(range(3 * STORED_AT_ONCE))
+    assert [frame["id"] for frame in frames if frame["type"] == "pong"] == ["behind"]
+    assert frames[0]["type"] == "result"  # the ping behind them waited for room

@@ -31,8 +31,11 @@ from benchmarks import (
     report,
     rest,
     scaling,
+    simulating,
     slow,
     storm,
+    telemetered,
+    twins,
     workers,
 )
 from benchmarks.bench import Bench, Workload
@@ -55,6 +58,9 @@ WORKLOADS: Mapping[str, Workload] = {
     "backbone": backbone.measure,
     "knowledge": knowledge.measure,
     "agents": agents.measure,
+    "telemetry": telemetered.measure,
+    "simulated": simulating.measure,
+    "twins": twins.measure,
     "storm": storm.measure,
     "compressed": compressed.measure,
     "inbound": inbound.measure,

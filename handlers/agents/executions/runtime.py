@@ -128,7 +128,7 @@ class Runtime:
     ) -> None:
         telling = Telling(self._rooms, self._database, self._clock, row)
         speaking = asyncio.create_task(self._speak(job, row, agent, conversation, steps, telling))
-        saying = asyncio.create_task(telling.run())
+        saying = asyncio.create_task(telling.run(*_begun(row)))
         left = (row["deadline_at"] - self._clock.now()) / timedelta(seconds=1)
         try:
             if not await ended_within(self._clock, max(0.0, left), speaking, saying):
@@ -150,10 +150,6 @@ class Runtime:
         steps: list[Any],
         telling: Telling,
     ) -> None:
-        began = {"agent_id": str(row["agent_id"]), "session_id": _text(row["session_id"])}
-        began["message_id"] = _text(row["message_id"])
-        restarted = "run.resumed" if row["was_paused"] else "run.restarted"
-        await telling.open("run.started" if row["attempt"] == 1 else restarted, began)
         try:
             worked = await self._work(job, row, agent, conversation, steps, telling)
         except HubError as error:
@@ -256,6 +252,13 @@ class Runtime:
         self._poke()
         self._jobs.poke()
         self._announce()
+
+
+def _begun(row: Any) -> tuple[str, dict[str, str | None]]:
+    """Return how it is told that an attempt has begun."""
+    restarted = "run.resumed" if row["was_paused"] else "run.restarted"
+    began = {name: _text(row[name]) for name in ("agent_id", "session_id", "message_id")}
+    return "run.started" if row["attempt"] == 1 else restarted, began
 
 
 def _text(id: UUID | None) -> str | None:

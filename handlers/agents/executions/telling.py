@@ -44,7 +44,10 @@ def rooms_of(row: Any) -> list[str]:
 
 
 class Telling:
-    """Of one attempt. `run()` beside the work; it raises Outrun where the attempt is not the last any more."""
+    """Of one attempt. `run()` beside the work; it raises Outrun where the attempt is not the last any more.
+
+    The work need not wait until it is told that it has begun: what it says waits for that.
+    """
 
     def __init__(self, rooms: Rooms, database: Database, clock: Clock, row: Any) -> None:
         self.text: str = row["text"]
@@ -59,6 +62,7 @@ class Telling:
         self._fresh: list[str] = []
         self._more = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._is_open = asyncio.Event()
         self._told_at = -1
         self._unsaved = asyncio.Event()
 
@@ -74,13 +78,6 @@ class Telling:
         """How long the text is, with what is on its way."""
         return len(self.text) + sum(map(len, self._fresh))
 
-    async def open(self, type: str, more: Mapping[str, Any]) -> None:
-        """Tell that the attempt has begun, and note where; raises Outrun."""
-        await self._tell_all(type, {"sequence": self.sequence, "text": self.text, **more})
-        # Before the first delta: who joins would go on from somewhere behind it.
-        while not await self._save():
-            await self._clock.sleep(RETRY_SECONDS)
-
     def write(self, text: str) -> None:
         """Take a piece of text."""
         self._fresh.append(text)
@@ -94,11 +91,13 @@ class Telling:
 
     async def flush(self) -> None:
         """Tell what is on its way."""
+        await self._is_open.wait()
         async with self._turn:
             await self._tell()
 
     async def go_back(self, text: str) -> None:
         """Tell that what came after `text` is void: the attempt goes on from there."""
+        await self._is_open.wait()
         async with self._turn:
             self._fresh.clear()
             self._unsaved.set()
@@ -106,8 +105,13 @@ class Telling:
             self.sequence += 1
             await self._say("run.restarted", {"sequence": self.sequence, "text": text})
 
-    async def run(self) -> None:
-        """Tell and save until cancelled; raises Outrun."""
+    async def run(self, type: str, more: Mapping[str, Any]) -> None:
+        """Tell that the attempt has begun, then tell and save until cancelled; raises Outrun."""
+        await self._tell_all(type, {"sequence": self.sequence, "text": self.text, **more})
+        # Before the first delta: who joins would go on from somewhere behind it.
+        while not await self._save():
+            await self._clock.sleep(RETRY_SECONDS)
+        self._is_open.set()
         await first_of(self._tell_on(), self._save_on())
 
     async def _tell_on(self) -> None:

@@ -29,7 +29,7 @@ class Run:
         self.bureau, self.clock = bureau, clock
         self.id, self.attempt = row["id"], row["attempt"]
         self.telling = Telling(bureau.live, bureau.database, clock, row)
-        self.saying = asyncio.create_task(self.telling.run())
+        self.saying = asyncio.create_task(self.telling.run("run.started", {}))
 
     async def deltas(self) -> list[tuple[int, str]]:
         told = await self.bureau.told(self.id)
@@ -66,7 +66,7 @@ async def taken(bureau: Bureau, clock: ManualClock) -> Run:
 @pytest.fixture
 async def run(bureau: Bureau, clock: ManualClock) -> AsyncIterator[Run]:
     made = await taken(bureau, clock)
-    await made.telling.open("run.started", {})
+    await made.telling.flush()  # once it is told that it has begun
     yield made
     if not made.saying.done():
         await cancelled(made.saying)
@@ -227,7 +227,7 @@ async def test_telling_that_is_cancelled_leaves_nothing_behind(bureau: Bureau, c
     """In each turn of its work: before it has begun, while it tells, waits for its tick, or saves."""
     for turns in range(12):
         run = await taken(bureau, clock)
-        await run.telling.open("run.started", {})
+        await run.telling.flush()
         run.telling.write("a")
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -238,3 +238,13 @@ async def test_telling_that_is_cancelled_leaves_nothing_behind(bureau: Bureau, c
         await run.telling.flush()
         assert run.telling.text == "ab"
         assert text_of(await bureau.told(run.id)) == "ab"
+
+
+async def test_what_is_written_before_the_beginning_is_told_comes_after_it(bureau: Bureau, clock: ManualClock):
+    """The model is asked meanwhile; whoever joins finds a place before the first of its words."""
+    run = await taken(bureau, clock)
+    run.telling.write("a")
+    await run.told("a")
+    assert await run.types() == ["started", "delta"]
+    assert (await run.bureau.row(run.id))["text"] == ""
+    await cancelled(run.saying)

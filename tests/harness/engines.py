@@ -11,6 +11,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,8 @@ import psutil
 import redis.asyncio
 
 from core.store.engines import Engines, EngineUrls, start_engines
-from core.store.migrate import migrate
+from core.store.migrate import installation_secret, migrate
+from tests.harness.installation import forget_secret, note_secret
 from tests.harness.waiting import eventually, wait_until
 
 T = TypeVar("T")
@@ -89,6 +91,37 @@ async def forget(urls: EngineUrls) -> None:
     await execute_as_superuser(urls, *settings, "SELECT pg_reload_conf()")
 
 
+class _Superuser:
+    """One connection for the whole session, on a loop of its own in a thread: a new one each time costs half of a copy."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: Any = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="superuser", daemon=True)
+        self._thread.start()
+
+    async def execute(self, statement: str) -> None:
+        """Run a statement; may be called on any loop."""
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._execute(statement), self._loop))
+
+    async def close(self) -> None:
+        """Close the connection, and end the thread."""
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._closed(), self._loop))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _execute(self, statement: str) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self._url)
+        await self._connection.execute(statement)
+
+    async def _closed(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
 class Template:
     """A migrated database that those of the tests are copied from."""
 
@@ -96,28 +129,39 @@ class Template:
         self.urls = urls
         self.name = f"hub_template_{secrets.token_hex(4)}"
         self._owner = urlsplit(urls.database_url).username or "hub"
+        self._superuser = _Superuser(urls.superuser_url)
+        self._secret = ""
 
     async def create(self) -> None:
         """Create and migrate it. Raises what migrate raises."""
         url = await self.create_empty(self.name)
         await add_vectors(self.urls, self.name)
         await migrate(url)
+        self._secret = await installation_secret(url)
 
     async def create_empty(self, name: str) -> str:
         """Create the database `name` with nothing in it and return the URL of its plain login."""
-        await execute_as_superuser(self.urls, f'CREATE DATABASE "{name}" OWNER "{self._owner}"')
+        await self._superuser.execute(f'CREATE DATABASE "{name}" OWNER "{self._owner}"')
         return with_database(self.urls.database_url, name)
 
     async def copy(self, name: str) -> str:
         """Create the database `name` and return the URL of its plain login."""
-        await execute_as_superuser(
-            self.urls, f'CREATE DATABASE "{name}" TEMPLATE "{self.name}" OWNER "{self._owner}" STRATEGY file_copy'
+        await self._superuser.execute(
+            f'CREATE DATABASE "{name}" TEMPLATE "{self.name}" OWNER "{self._owner}" STRATEGY file_copy'
         )
-        return with_database(self.urls.database_url, name)
+        url = with_database(self.urls.database_url, name)
+        note_secret(url, self._secret)
+        return url
 
     async def drop(self, name: str) -> None:
         """Drop a database, whoever is connected."""
-        await execute_as_superuser(self.urls, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        forget_secret(name)
+        await self._superuser.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    async def close(self) -> None:
+        """Drop the template, and let go of the server."""
+        await self.drop(self.name)
+        await self._superuser.close()
 
 
 async def flush(redis_url: str) -> None:

@@ -1,4 +1,7 @@
-"""Hub processes as a user starts them: `python -m hub serve`, watched from outside only."""
+"""Hub processes as a user starts them: `python -m hub serve`, watched from outside only.
+
+Most are copies of a process that has read the code already (tests/harness/zygote.py): as the hub they begin with its first line.
+"""
 
 import asyncio
 import os
@@ -14,10 +17,12 @@ import aiohttp
 
 from core.store.engines import EngineUrls
 from tests.harness.engines import remove_with_engines, short_folder
+from tests.harness.forked import IS_POSSIBLE, ZYGOTE, Forked
 from tests.harness.waiting import eventually
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SERVE = (sys.executable, "-m", "hub", "serve", "--port", "0")
+HUB = (sys.executable, "-m", "hub")
+SERVE = (*HUB, "serve", "--port", "0")
 ADDRESS = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):\d+")
 NOT_YET = (aiohttp.ClientError, OSError, AssertionError, TimeoutError)
 LOG_TAIL = 6000
@@ -44,7 +49,7 @@ class HubProcess:
         self._environment = {**_clean_environment(), "HUB_DATA": str(data), **(environment or {})}
         if urls is not None:
             self._environment |= {"DATABASE_URL": urls.database_url, "REDIS_URL": urls.redis_url}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def pid(self) -> int:
@@ -79,6 +84,12 @@ class HubProcess:
     def launch(self) -> None:
         """Start the process; returns at once."""
         self.base_url = ""
+        # Until it prints, nothing may look as if it had: a copy begins its log when it gets to run.
+        self.log.unlink(missing_ok=True)
+        if self._can_be_a_copy():
+            arguments = self._command[len(HUB) :]
+            self._process = ZYGOTE.copy(arguments, environment=self._environment, folder=self._checkout, log=self.log)
+            return
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -130,6 +141,11 @@ class HubProcess:
     def resume(self) -> None:
         """SIGCONT."""
         self._signal(signal.SIGCONT)
+
+    def _can_be_a_copy(self) -> bool:
+        # The parent of workers is small as it reads little, which a copy has read.
+        is_hub = tuple(self._command[: len(HUB)]) == HUB and "--workers" not in self._command
+        return IS_POSSIBLE and is_hub and self._checkout == CHECKOUT
 
     def _signal(self, number: signal.Signals) -> None:
         if self.running:

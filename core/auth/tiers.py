@@ -9,7 +9,8 @@ class Limits:
     """What an organisation may do: requests in an hour, requests at once, sockets and streams open together.
 
     `publishes_per_second` is of each connection, into rooms of one kind, and twice as many at once; of telemetry there are
-    `telemetry_per_second`.
+    `telemetry_per_second`. `frames_per_second` and `bytes_per_second` are what the stream takes of each connection, of whatever
+    kind; docs/overload.md says what of all of them together.
     """
 
     requests_per_hour: int
@@ -17,6 +18,8 @@ class Limits:
     concurrent_connections: int
     publishes_per_second: int = 20
     telemetry_per_second: int = 1_000
+    frames_per_second: int = 2_000
+    bytes_per_second: int = 4 * 1024 * 1024
 
 
 TIERS: Mapping[str, Limits] = {

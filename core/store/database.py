@@ -10,7 +10,6 @@ the remembered organisation is forgotten; a connection whose statement was cance
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import asyncpg
 import structlog
 
 from core.errors import HubError
+from core.fair import FairQueue
 from core.store.joined import Joined
 from core.store.statements import Statements
 from core.watch import WATCHED, Given, Timed
@@ -255,7 +255,7 @@ class Database:
         self._size = size
         self._free: list[_Slot] = []
         self._count = 0
-        self._waiters: deque[asyncio.Future[_Slot | None]] = deque()
+        self._waiters = FairQueue[UUID | None, "asyncio.Future[_Slot | None]"]()  # organisations by turns
         self._closed = False
         self._log = structlog.get_logger()
 
@@ -320,7 +320,7 @@ class Database:
             self._count -= 1
         if self._count < self._size:
             return await self._connect()
-        return await self._wait()
+        return await self._wait(org_id)
 
     def release(self, slot: _Slot) -> None:
         """Give a connection back: to who waits longest, else to the free ones."""
@@ -355,10 +355,10 @@ class Database:
                 raise unavailable() from error
             raise
 
-    async def _wait(self) -> _Slot:
+    async def _wait(self, org_id: UUID | None) -> _Slot:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[_Slot | None] = loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters.push(org_id, waiter)
         # A timer is cheaper than asyncio.timeout(), and under load nearly every use waits.
         timer = loop.call_later(ACQUIRE_SECONDS, self._give_up, waiter)
         try:
@@ -388,7 +388,7 @@ class Database:
 
     def _wake_one(self, slot: _Slot | None) -> bool:
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter = self._waiters.pop()
             if not waiter.done():
                 waiter.set_result(slot)
                 return True

@@ -108,6 +108,31 @@ async def test_waiters_get_the_connection_in_turn(database: Database, two: tuple
     assert len(await _names(database, two[0])) == len(await _names(database, two[1])) == 10
 
 
+async def test_organisations_take_turns_at_connections(database_url: str, two: tuple[UUID, UUID]):
+    """However many of one wait: another's one gets the next connection but one."""
+    pool = Database(database_url, role="hub_app", size=1)
+    await pool.open()
+    noisy, quiet = two
+    order: list[UUID] = []
+
+    async def use(org_id: UUID) -> None:
+        async with pool.read(org_id) as db:
+            order.append(org_id)
+            await db.fetchval("SELECT 1")
+
+    try:
+        async with pool.read(noisy):
+            tasks = [asyncio.create_task(use(noisy)) for _ in range(20)]
+            await eventually(lambda: pool.waiting == 20)
+            tasks.append(asyncio.create_task(use(quiet)))
+            await eventually(lambda: pool.waiting == 21)
+        await asyncio.gather(*tasks)
+    finally:
+        await pool.close()
+    assert order.index(quiet) == 1
+    assert order.count(noisy) == 20
+
+
 async def test_server_that_is_not_there_is_service_unavailable():
     """A refusal with Retry-After, not a traceback."""
     pool = Database("postgresql://nobody@127.0.0.1:1/none", role="hub_app")

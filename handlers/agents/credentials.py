@@ -238,11 +238,12 @@ class _Reading:
     def _keep(
         self, told: Mapping[str, Any], held: _Server, fields: Mapping[str, tuple[str, _Secret]], place: str
     ) -> None:
+        named = {"name": told.get("name"), "url": told.get("url")}
         try:
-            server = McpServer.model_validate({"name": told.get("name"), "url": told.get("url")})
+            server = McpServer.model_validate(named)
             origin = origin_of(server.url)
         except ValidationError as error:
-            self.wrong += [Detail(f"{place}.{each.field}", each.code, each.message) for each in invalid(error).details]
+            self.wrong += invalid(named, error, place).details
             return
         except OutboundRefused as error:
             self.refuse(f"{place}.url", str(error))

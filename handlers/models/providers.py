@@ -1,15 +1,18 @@
 """The models that there are: those of the settings, and the built-in one, which needs none."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from core.clock import Clock
 from core.errors import Detail, HubError
 from core.model_providers import BUILT_IN, ModelProvider
 from core.settings import Settings
-from handlers.models.compatible import CompatibleModel
 from handlers.models.extractive import ExtractiveModel
 from handlers.models.fallback import FallbackModel
 from handlers.models.model import Model
+
+if TYPE_CHECKING:
+    from handlers.models.compatible import CompatibleModel
 
 
 class Models:
@@ -64,6 +67,9 @@ class Models:
         if name == BUILT_IN:
             return self._built_in
         if name not in self._opened:
+            # Its client takes half a second, and 40 MiB, which a hub without such models does without.
+            from handlers.models.compatible import CompatibleModel
+
             provider = self._providers[name]
             self._opened[name] = CompatibleModel(
                 provider.url, provider.model, provider.key, self._clock, name=provider.name

@@ -2,10 +2,12 @@
 
 What comes within a tick is one delta (handlers/models/ticks.py); the first goes at once. The text is saved a second after it was
 told, at the latest, with the place in each room up to which it goes: whoever joins gets the text, and goes on from there. Where
-Redis has lost a room, or does not answer, the room is told the whole text as soon as it can be.
+Redis has lost a room, or does not answer, the room is told the whole text as soon as it can be. A run does not wait for a Redis
+that stands still: it has patience once, and then says nothing for a second.
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +28,9 @@ from rooms.fence import Fence, Outrun, RoomLost
 
 SAVE_SECONDS = 1.0
 RETRY_SECONDS = 0.25
+# For an answer that takes a millisecond. The connection itself has more, so late ones come all the same, before what is told next.
+PATIENCE_SECONDS = 0.5
+QUIET_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -64,6 +69,7 @@ class Telling:
         self._turn = asyncio.Lock()
         self._is_open = asyncio.Event()
         self._told_at = -1
+        self._quiet_until = -math.inf
         self._unsaved = asyncio.Event()
 
     @property
@@ -181,15 +187,26 @@ class Telling:
             await self._publish(room, "run.snapshot", self._whole, None)
 
     async def _publish(self, room: _Room, type: str, data: Mapping[str, Any], epoch: str | None) -> None:
+        if self._clock.monotonic() < self._quiet_until:
+            room.place = None
+            return
         said = orjson.dumps({"execution_id": str(self._id), "attempt": self._attempt, **data})
         fence = Fence(str(self._id), number_of(self._attempt), epoch=epoch)
         try:
-            at = await self._rooms.publish(self._org_id, room.channel, type, said, source=SOURCE, fence=fence)
+            # A timer of the loop: of each delta, a task that sleeps would cost more than the delta.
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                at = await self._rooms.publish(self._org_id, room.channel, type, said, source=SOURCE, fence=fence)
         except HubError as error:
-            room.place = None
-            structlog.get_logger().warning("run_not_told", execution=str(self._id), error=error.code)
+            self._not_told(room, error.code)
+        except TimeoutError:
+            self._quiet_until = self._clock.monotonic() + QUIET_SECONDS
+            self._not_told(room, "TIMEOUT")
         else:
             room.epoch, room.place = at.epoch, (at.offset, at.epoch)
+
+    def _not_told(self, room: _Room, code: str) -> None:
+        room.place = None
+        structlog.get_logger().warning("run_not_told", execution=str(self._id), error=code)
 
     async def _save(self) -> bool:
         """Save text and places; False while PostgreSQL is away. Raises Outrun."""

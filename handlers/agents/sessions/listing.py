@@ -7,10 +7,10 @@ from core.operations.results import Page
 from core.store.queries import load_queries
 from core.store.statements import Statements
 from handlers.agents.sessions.models import ListSessions
-from handlers.lists.asking import Asking, Listed
+from handlers.lists.asking import Listed
 from handlers.lists.fields import Field, Fields, Kind
-from handlers.lists.lister import Lister
 from handlers.lists.order import Key, complete
+from handlers.lists.owned import Owned
 
 _SQL = load_queries(Path(__file__).with_name("listing.sql"))
 FIELDS = Fields(
@@ -27,14 +27,9 @@ FIELDS = Fields(
 # By the index sessions_by_agent.
 LAST_USED = complete([Key(FIELDS.by_name["updated_at"], descending=True)], FIELDS)
 # Metadata are of a session's request: 1 MiB at most.
-_LISTED = Listed("sessions", "sessions", FIELDS, LAST_USED, 8)
-_LISTER = Lister(_LISTED)
+_LISTED = Owned(Listed("sessions", "sessions", FIELDS, LAST_USED, 8), _SQL["listed"], "agent_id")
 
 
 async def sessions_of(db: Statements, agent_id: UUID, wanted: ListSessions) -> Page:
     """Return a page of an agent's sessions; raises HubError as lists do."""
-    asking = Asking(_LISTED, wanted, (agent_id,))
-    rows = _SQL["listed"]
-    asking.table = f"({rows}) AS listed"
-    asking.require(f"agent_id = {asking.bind(agent_id)}")
-    return await _LISTER.asked(db, wanted, asking)
+    return await _LISTED.page(db, wanted, agent_id)

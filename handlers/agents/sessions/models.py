@@ -15,9 +15,10 @@ from pydantic import (
 )
 
 from core.errors import Detail, HubError
+from handlers.described import no_nul
 from handlers.knowledge.answering.models import Citation, QuestionText
 from handlers.knowledge.documents.models import DocumentName, MediaType
-from handlers.lists.models import Sorted, is_storable
+from handlers.lists.models import Sorted
 from handlers.resources.models import Body, GetInput, KeptMetadata, Name
 from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME
 
@@ -56,12 +57,6 @@ def _is_text(media_type: str) -> str:
     if not media_type.lower().startswith("text/"):
         raise ValueError("Must be a type of text, such as text/plain: others are for a knowledge base")
     return media_type
-
-
-def _no_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("NUL characters are not allowed")
-    return is_storable(text)
 
 
 Id = Annotated[UUID, Field(strict=False)]
@@ -106,7 +101,7 @@ class Attachment(Body):
 
     name: DocumentName
     content_type: Annotated[MediaType, AfterValidator(_is_text)] = "text/plain"
-    text: Annotated[str, StringConstraints(max_length=MOST_ATTACHED_BYTES), AfterValidator(_no_nul)]
+    text: Annotated[str, StringConstraints(max_length=MOST_ATTACHED_BYTES), AfterValidator(no_nul)]
 
 
 class Message(BaseModel):

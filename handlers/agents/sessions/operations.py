@@ -12,6 +12,7 @@ from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Deleted, Document, Page
 from core.operations.validation import validated
 from core.store.statements import Statements
+from handlers.agents.leaving import Leaving
 from handlers.agents.sessions import store
 from handlers.agents.sessions.listing import sessions_of
 from handlers.agents.sessions.models import (
@@ -36,10 +37,11 @@ _READ, _WRITE = "read:agents", "write:agents"
 
 
 class Sessions:
-    """The sessions of the caller's organisation's agents."""
+    """The sessions of the caller's organisation's agents. What a deleted one has left is removed by `leaving`."""
 
-    def __init__(self, executing: Executing, telling: Telling) -> None:
+    def __init__(self, executing: Executing, telling: Telling, leaving: Leaving) -> None:
         self._executing = executing
+        self._leaving = leaving
         self._telling = telling
 
     def operations(self) -> list[Operation]:
@@ -114,7 +116,7 @@ class Sessions:
         "sessions.delete", scope=_WRITE, transaction="write", input=DeleteSession, result=Deleted, repeatable=True
     )
     async def delete(self, ctx: Context, gone: DeleteSession) -> Deleted:
-        """Delete a session with its messages; an answer that is being written is cancelled."""
+        """Delete a session with its messages and executions; an answer that is being written is cancelled."""
         # An end holds its execution, then the session; so this does too.
         found = await store.find(ctx.db, ctx.caller, gone.id, gone.agent)
         if found["active_id"] is not None and (gone.if_match is None or matches(gone.if_match, found["version"])):
@@ -123,6 +125,7 @@ class Sessions:
         if held["active_id"] is not None:
             raise HubError("RESOURCE_LOCKED", "An answer has just been begun")
         await ctx.db.execute(SQL["remove"], held["id"])
+        await self._leaving.session_gone(ctx, held["id"])
         return Deleted("sessions", held["id"], held["version"])
 
     @operation("sessions.messages", scope=_READ, transaction="read", input=ListMessages, result=Page, shows=Message)

@@ -4,7 +4,7 @@ A failed call is an answer too, 502, since an exception would end the client wit
 server would open to say something unasked are not opened: a server could have them opened again without end.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -61,10 +61,14 @@ class McpTransport(httpx2.AsyncBaseTransport):
             answer = await session.request(request.method, target, headers=headers, data=body, allow_redirects=False)
             # A body that unpacks itself cannot be bounded: one that comes all the same is read as it is, and so is no answer.
             kept = [(name, value) for name, value in answer.headers.items() if name.lower() != "content-encoding"]
-            response = httpx2.Response(answer.status, headers=kept, stream=_Body(session, answer))
+            response = httpx2.Response(answer.status, headers=kept, stream=_Body(session, answer, self._failed))
             stack.pop_all()
         self.failure = None
         return response
+
+    def _failed(self, why: str) -> None:
+        # The client says of a stream of events that it has ended, and not why.
+        self.failure = why
 
     def _with_own(self, target: URL, headers: Mapping[str, str]) -> dict[str, str]:
         is_there = bool(self._headers) and target.origin() == target_of(self._url).origin()
@@ -74,9 +78,12 @@ class McpTransport(httpx2.AsyncBaseTransport):
 class _Body(httpx2.AsyncByteStream):
     """What comes, up to MOST_BYTES; closing it closes the connection."""
 
-    def __init__(self, session: aiohttp.ClientSession, answer: aiohttp.ClientResponse) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, answer: aiohttp.ClientResponse, failed: Callable[[str], None]
+    ) -> None:
         self._session = session
         self._answer = answer
+        self._failed = failed
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
@@ -84,10 +91,14 @@ class _Body(httpx2.AsyncByteStream):
             async for chunk in self._answer.content.iter_any():
                 size += len(chunk)
                 if size > MOST_BYTES:
-                    raise httpx2.StreamError(f"it is over {MOST_BYTES >> 20} MiB")
+                    raise self._error(f"it is over {MOST_BYTES >> 20} MiB")
                 yield chunk
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise httpx2.StreamError(f"it ended early: {type(error).__name__}") from error
+            raise self._error(f"it ended early: {type(error).__name__}") from error
+
+    def _error(self, why: str) -> httpx2.StreamError:
+        self._failed(why)
+        return httpx2.StreamError(why)
 
     async def aclose(self) -> None:
         self._answer.close()

@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from core.processes.child import BROKEN, Child, NotStarted
+from core.processes.held import Held
 from handlers.knowledge.parsing.parsed import Chunk, Parsed
 from handlers.knowledge.parsing.unparsable import Unparsable
 from handlers.knowledge.parsing.wire import chunk_from
@@ -16,11 +17,8 @@ class NoParser(Exception):
     """No process can be started, or the hub ends: it says nothing about the document, which may be parsed later."""
 
 
-class Parser:
-    """A parser. For one document at a time; one that was interrupted in it must be killed."""
-
-    def __init__(self, child: Child) -> None:
-        self._child = child
+class Parser(Held):
+    """A parser: its work is a document."""
 
     @classmethod
     async def start(cls, memory: int) -> "Parser":
@@ -29,16 +27,6 @@ class Parser:
             return cls(await Child.start(_MODULE, memory))
         except NotStarted as error:
             raise NoParser(f"No parser can be started: {error}") from error
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._child.pid
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether it can be given another document."""
-        return self._child.is_usable
 
     async def parse(self, content: bytes, content_type: str, name: str) -> Parsed:
         """Have a document parsed. Raises Unparsable, also where the process dies of it."""
@@ -49,10 +37,6 @@ class Parser:
             self._child.is_last = True
             self._log("nothing")
             raise Unparsable("PARSER_CRASHED", "The process that read the document has died.") from None
-
-    async def kill(self) -> None:
-        """End it, whatever it does; returns when it has gone."""
-        await self._child.kill()
 
     async def _heard(self) -> Parsed:
         chunks: list[Chunk] = []

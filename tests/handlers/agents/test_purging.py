@@ -12,7 +12,7 @@ from core.ids import new_id
 from core.store.redis import connect_redis
 from handlers.agents.executions.ending import KIND
 from handlers.agents.executions.work import Delegated
-from handlers.agents.leaving import PURGE, close
+from handlers.agents.leaving import FORGET, PURGE, close
 from handlers.agents.purging import Purging
 from handlers.agents.tools.tool import Delegation
 from handlers.models.compatible import CompatibleModel
@@ -193,6 +193,23 @@ async def test_rows_stay_until_their_rooms_have_heard_of_the_end(
             assert [each["type"] for each in await bureau.told(id)].count("cancelled") == 1
         await model.close()
     await redis.aclose()
+
+
+async def test_executions_of_a_deleted_session_go_and_no_others(bureau: Bureau):
+    """More than one transaction takes; another session of the agent, and what it did without one, stay."""
+    agent, session, other = await bureau.agent(), new_id(), new_id()
+    await fill(bureau, bureau.organisation.id, agent, 1_300)
+    some = "SELECT id FROM executions WHERE agent_id = $1 ORDER BY id LIMIT $3 OFFSET $4"
+    for id, count, first in ((session, 1_100, 0), (other, 100, 1_100)):
+        query = f"UPDATE executions SET session_id = $2 WHERE id IN ({some}) RETURNING id"  # noqa: S608 - the query above
+        assert len(await bureau.organisation.rows(query, agent, id, count, first)) == count
+    async with bureau.database.transaction(bureau.organisation.id) as db:
+        await bureau.jobs.enqueue(db, bureau.organisation.id, FORGET, {"session_id": str(session)}, key=str(session))
+    async with bureau.working(*purging(bureau).kinds):
+        await eventually(lambda: job_is(bureau, FORGET, "completed"))
+    left = await bureau.organisation.rows("SELECT session_id, count(*) AS count FROM executions GROUP BY session_id")
+    assert {row["session_id"]: row["count"] for row in left} == {other: 100, None: 100}
+    assert (await counted(bureau, agent))["steps"] == 0  # all were of the first two
 
 
 async def failure(bureau: Bureau) -> Any:

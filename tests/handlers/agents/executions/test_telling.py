@@ -10,13 +10,18 @@ from typing import Any
 import orjson
 import pytest
 
+from core.clock import SystemClock
 from core.store.redis import connect_redis
 from handlers.agents.executions.store import SQL
-from handlers.agents.executions.telling import SAVE_SECONDS, Telling, number_of
+from handlers.agents.executions.telling import QUIET_SECONDS, SAVE_SECONDS, Telling, number_of
+from handlers.models.compatible import CompatibleModel
 from handlers.models.ticks import TICK_SECONDS
 from rooms.fence import Fence, Outrun
-from tests.handlers.agents.executions.bureau import Bureau, text_of
+from tests.handlers.agents.executions.bureau import Bureau, opened, text_of
 from tests.harness.clock import ManualClock
+from tests.harness.fake_provider import FakeProvider, serving
+from tests.harness.organisations import Organisation
+from tests.harness.valkey import OwnRedis
 from tests.harness.waiting import cancelled, eventually
 
 LONG = 2 * TICK_SECONDS
@@ -221,6 +226,37 @@ async def test_room_that_was_lost_is_told_everything(run: Run, clock: ManualCloc
     await eventually(lambda: run.telling.sequence == 3)
     await run.telling.flush()
     assert await run.types() == ["snapshot", "snapshot", "delta"]
+
+
+async def test_redis_that_stands_still_holds_nobody_up(
+    database_url: str, own_redis: OwnRedis, organisation: Organisation, clock: ManualClock
+):
+    """A run has patience with it once; then it says nothing for a while. Once it answers, its room has all."""
+    redis = connect_redis(own_redis.url)
+    async with serving(FakeProvider()) as provider:
+        model = CompatibleModel(provider.url, "tiny", None, SystemClock())
+        async with opened(database_url, redis, own_redis.url, organisation, provider, model) as bureau:
+            run = await taken(bureau, clock)
+            run.telling.write("a")
+            await run.told("a")
+            own_redis.pause()
+            # Of the connection's own five seconds for each, it would be a minute.
+            async with asyncio.timeout(4):
+                for number in range(6):
+                    run.telling.write("b")
+                    await run.telling.step(f'{{"ordinal": {number}}}')
+            own_redis.resume()
+            await clock.advance(QUIET_SECONDS + LONG)
+            run.telling.write("c")
+            await run.telling.flush()
+
+            async def all_there() -> bool:
+                return text_of(await bureau.told(run.id)) == "abbbbbbc"
+
+            await eventually(all_there)
+            await cancelled(run.saying)
+        await model.close()
+    await redis.aclose()
 
 
 async def test_telling_that_is_cancelled_leaves_nothing_behind(bureau: Bureau, clock: ManualClock):

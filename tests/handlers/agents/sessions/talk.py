@@ -23,6 +23,7 @@ from core.store.database import Database, connect_as
 from handlers.agents.executions.beginning import Executions
 from handlers.agents.executions.ending import Written, end
 from handlers.agents.executions.store import SQL as EXECUTIONS
+from handlers.agents.leaving import Leaving
 from handlers.agents.operations import Agents
 from handlers.agents.sessions.operations import Sessions
 from handlers.agents.sessions.prompt import history
@@ -122,7 +123,7 @@ async def talk(database_url: str, caller: Caller, rooms: Rooms | None = None) ->
     telling = Telling(rooms or told)
     jobs = Jobs(clock, lambda: None)
     executions = Executions(jobs, Models(Settings.load(), clock), lambda: None)
-    kinds = (Agents(), Sessions(executions, telling), Talking(executions, telling))
+    kinds = (Agents(), Sessions(executions, telling, Leaving(jobs)), Talking(executions, telling))
     operations = Registry.of(each for kind in kinds for each in kind.operations())
     keys = IdempotencyKeys("of a test")
     runner = Runner(database, trail, clock, lambda: None, limiter_without_redis(clock), keys)

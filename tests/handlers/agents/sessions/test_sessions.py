@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
+from handlers.agents.leaving import FORGET, KEPT_SECONDS
 from tests.handlers.agents.sessions.talk import Talk
 from tests.handlers.house import refused
 from tests.harness.organisations import Organisations
@@ -83,6 +84,10 @@ async def test_deleted_session_takes_its_messages_with_it(talk: Talk):
     assert (await refused(talk.run("sessions.get", id=session))).code == "RESOURCE_NOT_FOUND"
     assert await talk.rows("SELECT FROM messages") == []
     assert [row["status"] for row in await talk.rows("SELECT status FROM executions")] == ["cancelled"]
+    # What it was asked and has said goes with it, once those who follow it have heard of its end.
+    query = "SELECT kind, payload, extract(epoch FROM run_at - created_at)::int AS after FROM jobs WHERE kind = $1"
+    (job,) = await talk.rows(query, FORGET)
+    assert (orjson.loads(job["payload"]), job["after"]) == ({"session_id": session}, KEPT_SECONDS)
 
 
 CALLS: list[tuple[str, dict[str, Any]]] = [

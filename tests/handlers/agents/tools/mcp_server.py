@@ -80,7 +80,7 @@ def speaking(answers: Mapping[str, Any]) -> Handler:
     """A server that answers each method with this result, and everything else with an error."""
 
     async def answer(request: web.Request) -> web.Response:
-        asked = await request.json() if request.can_read_body else {}
+        asked = await request.json() if request.body_exists else {}
         if "id" not in asked:
             return web.Response(status=202)
         if asked["method"] == "initialize":

@@ -1,7 +1,9 @@
 """Tools of MCP servers: those of the official package's over loopback, and of servers that mean no good."""
 
 import asyncio
+import contextlib
 import time
+import tracemalloc
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -66,6 +68,48 @@ async def test_answer_that_is_too_large_and_one_that_never_comes():
         with pytest.raises(ToolError, match="did not answer within"):
             await called(tools["wait"], calling(deadline=time.monotonic() + 0.2))
         assert (await given(tools["find"], title="Emma"))["result"] == "Emma stands on shelf 1"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_answer_of_50_mb_is_given_up_soon(kind: str):
+    """In one piece, or as many events: the server gets rid of a few MiB of it, nothing holds them, and the session goes on."""
+    sent = 0
+
+    async def much(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        asked = await request.json() if request.body_exists else {}
+        if asked.get("method") != "tools/call" or asked["params"]["name"] != "much":
+            return await quiet(request)
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        await response.prepare(request)
+        event = (
+            b'data: {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}}\n\n'
+        )
+        begun, piece = (
+            (b'{"jsonrpc": "2.0", "x": "', b"x" * 65_536) if kind == "application/json" else (b"", event * 600)
+        )
+        with contextlib.suppress(ConnectionError):
+            await response.write(begun)
+            while sent < 50 << 20:
+                await response.write(piece)
+                sent += len(piece)
+        return response
+
+    quiet = speaking(
+        {"tools/list": listed("much", "small"), "tools/call": {"content": [{"type": "text", "text": "ok"}]}}
+    )
+    async with serving(much) as port, connection(f"http://127.0.0.1:{port}/") as there:
+        tools = tools_of(there)
+        tracemalloc.start()
+        try:
+            with pytest.raises(ToolError, match="over 1 MiB"):
+                await called(tools["much"])
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert sent < 20 << 20
+        assert most < 16 << 20
+        assert (await given(tools["small"]))["result"] == "ok"
 
 
 async def test_call_that_is_cancelled_leaves_nothing_behind():

@@ -1,6 +1,7 @@
 /** What would happen to a twin: scenarios with their parameters, and one simulation at a time, as it runs and what it came to. */
 
 import { element, oncePerFrame } from "./dom.js";
+import { Drawing } from "./drawing.js";
 import { fieldsOf, valuesOf } from "./parameters.js";
 
 const STATUSES = { queued: "Queued", running: "Running", completed: "Completed", failed: "Failed", cancelled: "Cancelled" };
@@ -21,12 +22,13 @@ export class Simulations {
   #once = null;
   #reading = null;
   #isStale = false;
-  #plotted = null;
+  #drawing;
   #life = new AbortController();
   #draw = oncePerFrame(() => this.#show());
 
   constructor(root) {
     this.#root = root;
+    this.#drawing = new Drawing(this.#find("#plot"), this.#find("#drawn"), (failure) => this.#refused(failure));
     const form = this.#find("#simulate");
     form.addEventListener("submit", (event) => this.#begin(event));
     form.addEventListener("input", () => (this.#once = null));
@@ -55,7 +57,7 @@ export class Simulations {
     this.#find("#simulate").reset();
     this.#find("#parameters").replaceChildren();
     this.#say("");
-    this.#drop();
+    this.#drawing.drop();
     this.#show();
   }
 
@@ -156,11 +158,12 @@ export class Simulations {
   async #begin(event) {
     event.preventDefault();
     const { signal } = this.#life;
-    const { scenario, runs, seed } = event.target.elements;
+    const { scenario, runs, seed, horizon, baseline } = event.target.elements;
     try {
-      const body = { scenario: scenario.value, parameters: valuesOf(this.#find("#parameters")) };
+      const body = { scenario: scenario.value, parameters: valuesOf(this.#find("#parameters")), baseline: baseline.checked };
       if (runs.value) body.runs = Number(runs.value);
       if (seed.value) body.seed = Number(seed.value);
+      if (horizon.value) body.horizon = Number(horizon.value);
       this.#once ??= crypto.randomUUID();
       this.#say("");
       const run = await this.#rest.simulate(this.#twin, body, this.#once);
@@ -187,7 +190,7 @@ export class Simulations {
 
   #choose(id) {
     this.#leaveRoom();
-    this.#drop();
+    this.#drawing.drop();
     this.#chosen = id;
     this.#seen = [-1, -1];
     if (!ENDS.includes(this.#run.status)) {
@@ -236,7 +239,7 @@ export class Simulations {
     this.#find("#findings").replaceChildren(...told.map((each) => element("li", {}, each)));
     this.#find("#notes").replaceChildren(...run.notes.map((each) => element("li", {}, each)));
     this.#showIndicators(run.summary?.indicators ?? {});
-    if (run.status === "completed") this.#plot(run);
+    if (run.status === "completed") this.#drawing.show(run, this.#rest, this.#life.signal);
   }
 
   /** Draw the choice anew only where there is news: somebody may be choosing. */
@@ -256,28 +259,6 @@ export class Simulations {
     });
     this.#find("details").hidden = !rows.length;
     this.#find("#indicators tbody").replaceChildren(...rows);
-  }
-
-  /** Show the drawing. It is asked for with the credential, so it is no address that an image could have. */
-  async #plot({ id, scenario }) {
-    if (this.#plotted?.id === id) return;
-    const plotted = (this.#plotted = { id, url: null });
-    const { signal } = this.#life;
-    try {
-      const blob = await this.#rest.plot(id, signal);
-      if (this.#plotted !== plotted) return;
-      plotted.url = URL.createObjectURL(blob);
-      const alt = `What ${scenario.replaceAll("_", " ")} changes over time, with its baseline`;
-      this.#find("#plot").replaceChildren(element("img", { src: plotted.url, alt }));
-    } catch (failure) {
-      if (!signal.aborted) this.#refused(failure);
-    }
-  }
-
-  #drop() {
-    if (this.#plotted?.url) URL.revokeObjectURL(this.#plotted.url);
-    this.#plotted = null;
-    this.#find("#plot").replaceChildren();
   }
 }
 

@@ -37,6 +37,22 @@ SELECT position, channel, envelope FROM (
 ORDER BY position
 LIMIT $6
 
+-- name: of_channel_with_times
+-- As of_channels, of one channel, for who wants to know when each was recorded.
+SELECT position, channel, coalesce(short, envelope) AS envelope, recorded_at
+FROM events
+WHERE org_id = $1 AND channel = $2 AND position > $3 AND position <= $4
+ORDER BY position
+LIMIT $5
+
+-- name: of_namespace_with_times
+-- The same of all channels of a namespace.
+SELECT position, channel, coalesce(short, envelope) AS envelope, recorded_at
+FROM events
+WHERE org_id = $1 AND namespace = $2 AND position > $3 AND position <= $4
+ORDER BY position
+LIMIT $5
+
 -- name: position_at
 -- Halves the positions: they are dense, and recorded_at never falls. No index by time is needed for a few dozen look-ups by key,
 -- which LIMIT makes of them: as a join, each step could read the whole log.

@@ -67,6 +67,8 @@ class Relay:
         # Since the start of this node; what was published includes what earlier holders left.
         self.moved = 0
         self.published = 0
+        # Since when each look at the outbox has found more than is taken at once, in monotonic seconds.
+        self._full_since: float | None = None
         self._log = structlog.get_logger()
 
     @property
@@ -78,6 +80,11 @@ class Relay:
     def behind(self) -> bool:
         """Whether something that this node moved is not published yet, since Redis did not take it."""
         return self._behind
+
+    @property
+    def late(self) -> float:
+        """For how many seconds the outbox has held more than this node takes at once: how old what waits may be."""
+        return 0.0 if self._full_since is None else self._clock.monotonic() - self._full_since
 
     @property
     def held(self) -> frozenset[int]:
@@ -107,6 +114,7 @@ class Relay:
                 self._looks.clear()
                 self._left.clear()
                 self._unmarked.clear()
+                self._full_since = None
                 await close_session(connection)
 
     async def _work(self, connection: Connection) -> None:
@@ -157,7 +165,10 @@ class Relay:
                 self._unmarked.update((row["org_id"], row["position"]) for row in rows)
                 if rows and not self._behind:
                     publishing = asyncio.create_task(self._publish(rows))
-                if len(rows) < BATCH:
+                if len(rows) == BATCH:
+                    self._full_since = self._full_since or self._clock.monotonic()
+                else:
+                    self._full_since = None
                     # What was committed since has poked: no look at an empty outbox, which would cost as much as a move.
                     break
         finally:

@@ -1,11 +1,12 @@
 """Turning a caller's input into an operation's model, and what is wrong with it into the catalogue's details."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from core.errors import Detail, HubError
+from core.operations.places import field_path, meant, steps_within
 from core.watch import WATCHED
 
 # Of an input, itself counted. Many clients cannot read deeper JSON; orjson and pydantic cannot write it from 255 on.
@@ -38,16 +39,22 @@ def _validated(model: type[BaseModel], data: Mapping[str, Any]) -> BaseModel:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(data, error) from error
 
 
-def invalid(error: ValidationError) -> HubError:
-    """Return the refusal that lists all that pydantic found."""
+def invalid(value: Any, error: ValidationError, place: str = "") -> HubError:
+    """Return the refusal that lists all that pydantic found in `value`, which stands at `place` of what was sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return HubError(
-        "VALIDATION_ERROR",
-        details=[Detail(field_path(item["loc"]), _code(item["type"]), _message(item["msg"])) for item in found],
-    )
+    before = (place,) if place else ()
+    details = [
+        Detail(
+            field_path((*before, *steps_within(value, item["loc"], is_missing=item["type"] in _MISSING))),
+            _code(item["type"]),
+            _message(item["msg"]),
+        )
+        for item in found
+    ]
+    return HubError("VALIDATION_ERROR", details=list(meant(details)))
 
 
 def _check_depth(data: Mapping[str, Any]) -> None:
@@ -80,17 +87,6 @@ def is_deep(value: Any) -> bool:
     return True
 
 
-def field_path(location: Sequence[int | str]) -> str:
-    """Write a location as callers know the field: `capabilities[2].name`. What holds the body is left out."""
-    path = ""
-    for step in location[1:] if location and location[0] == "body" and len(location) > 1 else location:
-        if isinstance(step, int):
-            path += f"[{step}]"
-        else:
-            path += f".{step}" if path else step
-    return path
-
-
 def _code(kind: str) -> str:
     if kind in _MISSING:
         return "MISSING_REQUIRED_FIELD"
@@ -100,4 +96,5 @@ def _code(kind: str) -> str:
 
 
 def _message(text: str) -> str:
-    return text.removeprefix("Value error, ")
+    # JSON has lists only.
+    return text.removeprefix("Value error, ").replace("tuple", "list").replace("Tuple", "List")

@@ -139,7 +139,7 @@ class AppendEvents(Body):
         try:
             return handler({"events": [NewEvent.model_validate(given)]}).by_itself()
         except ValidationError as error:
-            raise invalid(error) from error
+            raise invalid(given, error) from error
 
     def by_itself(self) -> Self:
         """Note that the one event has come in no list, and return self."""

@@ -17,7 +17,7 @@ import orjson
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
 from core.errors import Detail, HubError
-from core.operations.validation import field_path
+from core.operations.places import field_path
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MOST_BYTES = 32 * 1024

@@ -17,6 +17,7 @@ class Listed:
 
     `columns` are selected of `table`: `document`, which has a row's size, and what `item`, the JSON text that is answered, needs
     beside it. `newest` is the order where none is asked for; `always` so many rows fit into a page, however large they are.
+    `population` gives how many rows there are without counting them, or NULL.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Listed:
     always: int
     columns: str = "document"
     item: str = "document"
+    population: str | None = None
 
 
 class Asking:
@@ -41,7 +43,7 @@ class Asking:
         self._parts = parts
         self._conditions = () if not wanted.filter else conditions_of(wanted.filter, listed.fields)
         self.table = listed.table
-        # What gives the number of all that is asked for, where it is known without counting.
+        # What gives the number of all that is asked for without counting, in place of `population` where not all rows are.
         self.total: str | None = None
         self.order: Order = listed.newest if wanted.sort is None else order_of(wanted.sort, listed.fields)
         self._filter()
@@ -50,6 +52,11 @@ class Asking:
     def where(self) -> str:
         """What follows WHERE."""
         return " AND ".join(self._where) or "true"
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether all rows of the list's own table are asked for."""
+        return not self._where and self.table == self._listed.table
 
     @property
     def found(self) -> str:

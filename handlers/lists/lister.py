@@ -37,9 +37,10 @@ class Lister:
         }
         self._list, self._window = _filled(_SQL["list"], fixed), _filled(_SQL["window"], fixed)
         self._count = _filled(_SQL["count"], fixed)
+        self._all = self._count if listed.population is None else f"coalesce({listed.population}, {self._count})"
         # What most ask for: nothing but a page.
         holes = {
-            "{total}": self._count,
+            "{total}": self._all,
             "{table}": listed.table,
             "{found}": "",
             "{where}": "true",
@@ -59,13 +60,16 @@ class Lister:
         if wanted.is_window:
             return await self._between(db, wanted, asking, tree)
         holes = {
-            "{total}": asking.total or self._count,
+            "{total}": self._total(asking),
             "{table}": asking.table,
             "{found}": asking.found,
             "{where}": asking.where,
             "{order}": order_by(asking.order),
         }
         return await self._page(db, wanted, tree, _filled(self._list, holes), asking.args)
+
+    def _total(self, asking: Asking) -> str:
+        return asking.total or (self._all if asking.is_of_all else self._count)
 
     async def _page(
         self, db: Statements, wanted: Sorted, tree: Tree | None, statement: str, args: Sequence[Any]
@@ -83,7 +87,7 @@ class Lister:
             values = values_of(cursor, mark, order, "before" if backward else "after")
             place = f" AND {beyond(order, values, asking.bind, backward=backward)}"
         holes = {
-            "{total}": asking.total or self._count,
+            "{total}": self._total(asking),
             "{table}": asking.table,
             "{found}": asking.found,
             "{where}": asking.where,

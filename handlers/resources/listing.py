@@ -12,7 +12,7 @@ from handlers.lists.lister import MOST_PAGE_BYTES, Lister
 from handlers.lists.order import Key, complete
 from handlers.lists.selection import selection_of
 from handlers.resources.models import ListInput
-from handlers.resources.past import table_as_of, total_as_of
+from handlers.resources.past import alive_at, found_at, total_as_of
 from handlers.resources.search import MOST_INDEXED, index_patterns, patterns, phrase
 from handlers.resources.store import MOST_DOCUMENT_BYTES
 
@@ -44,7 +44,7 @@ class Listing:
     """Lists the resources of one kind; `names` are the fields that one has."""
 
     def __init__(self, kind: str, names: Collection[str]) -> None:
-        self._listed = Listed(kind, kind, FIELDS, NEWEST, PER_PAGE_ALWAYS)
+        self._listed = Listed(kind, kind, FIELDS, NEWEST, PER_PAGE_ALWAYS, population=f"population('{kind}')")
         self._lister = Lister(self._listed)
         self._names = frozenset(names)
 
@@ -69,6 +69,7 @@ class _Asking(Asking):
     ) -> None:
         self._kind = listed.name
         self._is_past = position is not None
+        self._then: str | None = None
         past = () if wanted.as_of is None else (wanted.as_of,)
         super().__init__(listed, wanted, (wanted.type, wanted.status, wanted.q, *past))
         if position is not None:
@@ -76,9 +77,11 @@ class _Asking(Asking):
                 key.field.name for key in self.order
             )
             place = f"{self.bind(position)}::bigint"
-            self.table = table_as_of(self._kind, place, by_age=by_age)
+            self.table = alive_at(self._kind, place)
             if by_age and ids is None:
                 self.total = total_as_of(self._kind, place)
+            if not by_age:
+                self._then = place
             if wanted.q:
                 message = "There is no text search of the past: use filters"
                 raise HubError("VALIDATION_ERROR", details=[Detail("q", "INVALID_FORMAT", message)])
@@ -86,6 +89,10 @@ class _Asking(Asking):
         self.require_equal("status", wanted.status)
         if ids is not None:
             self.require(f"id = ANY ({self.bind(list(ids))})")
+        if self._then is not None:
+            # Found once, for the page and its total.
+            found, self.table = found_at(self._kind, self._then, self.where)
+            self._where, self._found = [], [found]
         if wanted.q:
             self._search(wanted.q)
             if wanted.sort is None:

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from handlers.described import WITHOUT_NUL, Described
+from handlers.described import WITHOUT_NUL, Described, no_nul
 from handlers.lists.models import Names, Phrase, Sorted, Word
 from handlers.resources.json_patch import MOST_OPERATIONS, PatchOperation
 
@@ -31,13 +31,6 @@ def _no_nul_within(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _no_nul(text: str) -> str:
-    # PostgreSQL's text cannot hold it.
-    if "\x00" in text:
-        raise ValueError("NUL characters are not allowed")
-    return text
-
-
 def _is_slug(text: str) -> str:
     if _SLUG.fullmatch(text) is None:
         raise ValueError("1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
@@ -47,11 +40,11 @@ def _is_slug(text: str) -> str:
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(_no_nul),
+    AfterValidator(no_nul),
     Described("pattern", r"^[^\u0000]*[^\s\u0000][^\u0000]*$"),
 ]
 Slug = Annotated[str, AfterValidator(_is_slug), Described("pattern", f"^{_SLUG.pattern}$")]
-Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_no_nul), WITHOUT_NUL]
+Text = Annotated[str, StringConstraints(max_length=2000), AfterValidator(no_nul), WITHOUT_NUL]
 Metadata = dict[str, Any]
 # As PostgreSQL's jsonb keeps it, which documents are filtered by.
 KeptMetadata = Annotated[Metadata, AfterValidator(_no_nul_within)]
@@ -107,8 +100,15 @@ class ChangeInput(DeleteInput):
     body: dict[str, Any]
 
 
+def _either(schema: dict[str, Any]) -> None:
+    schema["required"] = [name for name in schema["required"] if name != "body"]
+    schema["anyOf"] = [{"required": ["body"]}, {"required": ["patch"]}]
+
+
 class UpdateInput(ChangeInput):
     """One resource to patch: by `body`, a JSON Merge Patch, or by `patch`, a JSON Patch, in place of it."""
+
+    model_config = ConfigDict(json_schema_extra=_either)
 
     patch: Annotated[list[PatchOperation], Field(max_length=MOST_OPERATIONS)] | None = None
 

@@ -16,6 +16,8 @@ from handlers.lists.fields import moment_of
 from handlers.resources.store import SQL
 
 _POSITION = re.compile(r"[0-9]{1,18}")
+# Without attributes: they are made of the document where a filter asks for them.
+_FOUND = "id, version, name, type, status, created_at, updated_at"
 
 
 async def position_of(ctx: Context, as_of: str) -> int:
@@ -40,18 +42,33 @@ async def find_past(ctx: Context, kind: str, id: UUID, as_of: str) -> Document |
     return Document(kind, id, row["version"], row["from_time"], row["document"]) if row else None
 
 
-def table_as_of(kind: str, place: str, *, by_age: bool = False) -> str:
-    """Return what stands for a kind's table at the position that has this placeholder.
+def alive_at(kind: str, place: str) -> str:
+    """Return what stands for a kind's table at the position that has this placeholder, of which nothing is asked but id,
+    created_at and document: no document is read that is not shown."""
+    alive = _filled(SQL["alive"], kind, place)
+    return f"({alive}) AS past"
 
-    `by_age`: nothing of it is asked but id, created_at and document, which does not look at all that there was.
-    """
-    rows = SQL["alive"] if by_age else SQL["past"]
-    return f"({rows.replace('{table}', kind).replace('{place}', place)}) AS past"
+
+def found_at(kind: str, place: str, where: str) -> tuple[str, str]:
+    """Return the same for all that can be asked: what precedes the page in WITH, which finds whom `where` means, and its table."""
+    past, scanned = _filled(SQL["past"], kind, place), _filled(SQL["scanned"], kind, place)
+    shown = _filled(SQL["shown"], kind, place)
+    is_short = SQL["is_short"].replace("{population}", total_as_of(kind, place))
+    found = (
+        f"is_short AS MATERIALIZED ({is_short}), past AS MATERIALIZED (SELECT {_FOUND} FROM ({scanned}) AS scanned "  # noqa: S608 - fixed
+        f"WHERE (SELECT yes FROM is_short) AND {where} "
+        f"UNION ALL SELECT {_FOUND} FROM ({past}) AS past WHERE NOT (SELECT yes FROM is_short) AND {where}), "
+    )
+    return found, f"({shown}) AS shown"
 
 
 def total_as_of(kind: str, place: str) -> str:
     """Return what gives the number of a kind's resources at the position that has this placeholder."""
-    return SQL["population"].replace("{table}", kind).replace("{place}", place)
+    return _filled(SQL["population"], kind, place)
+
+
+def _filled(text: str, kind: str, place: str) -> str:
+    return text.replace("{table}", kind).replace("{place}", place)
 
 
 def _wrong(code: str, message: str) -> HubError:

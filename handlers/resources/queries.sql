@@ -91,12 +91,47 @@ WHERE life.kind = '{table}' AND life.born <= {place} AND (life.died IS NULL OR l
 coalesce((SELECT total FROM populations WHERE kind = '{table}' AND position <= {place} ORDER BY position DESC LIMIT 1), 0)
 
 -- name: past
--- The columns of {table} as of a position, made of the documents of that time. It looks at the organisation's whole history.
-SELECT past.id, past.version, past.document, said.fields ->> 'name' AS name, said.fields ->> 'type' AS type,
-    said.fields ->> 'status' AS status, (said.fields ->> 'created_at')::timestamptz AS created_at, past.from_time AS updated_at,
-    attributes_of(past.document) AS attributes
-FROM {table}_history AS past
-JOIN events AS began ON began.event_id = past.from_event
-LEFT JOIN events AS ended ON ended.event_id = past.to_event
-CROSS JOIN LATERAL (SELECT fields_of(past.document) AS fields) AS said
+-- The columns of {table} as of a position, without documents: who was there, found as above, and of each what its version of then says.
+-- So it costs what there was then, however many versions there have been. OFFSET 0: else each column would read the document anew.
+SELECT held.id, held.version, said.fields ->> 'name' AS name, said.fields ->> 'type' AS type, said.fields ->> 'status' AS status,
+    (said.fields ->> 'created_at')::timestamptz AS created_at, held.from_time AS updated_at, attributes_of(held.document) AS attributes
+FROM lives AS life
+CROSS JOIN LATERAL (
+    WITH RECURSIVE search(low, high) AS (
+        SELECT 1::bigint, max(version) FROM {table}_history WHERE id = life.id
+        UNION ALL
+        SELECT CASE WHEN probe.began <= {place} THEN probe.version ELSE low END,
+               CASE WHEN probe.began <= {place} THEN high ELSE probe.version - 1 END
+        FROM search
+        CROSS JOIN LATERAL (
+            SELECT h.version, (SELECT e.position FROM events e WHERE e.event_id = h.from_event) AS began
+            FROM {table}_history h WHERE h.id = life.id AND h.version = (low + high + 1) / 2 ORDER BY h.version LIMIT 1
+        ) AS probe
+        WHERE low < high
+    )
+    SELECT h.id, h.version, h.from_time, h.document FROM {table}_history h
+    WHERE h.id = life.id AND h.version = (SELECT max(low) FROM search) ORDER BY h.version LIMIT 1
+) AS held
+CROSS JOIN LATERAL (SELECT fields_of(held.document) AS fields OFFSET 0) AS said
+WHERE life.kind = '{table}' AND life.born <= {place} AND (life.died IS NULL OR life.died > {place})
+
+-- name: scanned
+-- The same, by joining the organisation's history with its log: of few versions each, ten times as fast as finding them one by one.
+SELECT held.id, held.version, said.fields ->> 'name' AS name, said.fields ->> 'type' AS type, said.fields ->> 'status' AS status,
+    (said.fields ->> 'created_at')::timestamptz AS created_at, held.from_time AS updated_at, attributes_of(held.document) AS attributes
+FROM {table}_history AS held
+JOIN events AS began ON began.event_id = held.from_event
+LEFT JOIN events AS ended ON ended.event_id = held.to_event
+CROSS JOIN LATERAL (SELECT fields_of(held.document) AS fields OFFSET 0) AS said
 WHERE began.position <= {place} AND (ended.position IS NULL OR ended.position > {place})
+
+-- name: is_short
+-- Whether there are few versions for each that was there: there are no more than events. One of both ways is taken; the other costs nothing.
+SELECT (SELECT position FROM heads) <= 4 * ({population}) AS yes
+
+-- name: shown
+-- Those that were found in it, with their documents: PostgreSQL reads one where it is shown.
+SELECT found.*, (
+    SELECT h.document FROM {table}_history h WHERE h.id = found.id AND h.version = found.version
+) AS document
+FROM past AS found

@@ -11,6 +11,7 @@ from handlers.resources.crud import Resource
 from handlers.resources.store import Beside
 from handlers.twins.models import TwinBody
 from handlers.twins.purging import Purging
+from handlers.twins.simulation.written import check_written
 from handlers.twins.simulations.happenings import SIMULATIONS
 from handlers.twins.state.operations import TwinState
 from handlers.twins.state.relating import check_targets, related
@@ -45,7 +46,8 @@ class Twins(Resource[TwinBody]):
         return related(id, before, after)
 
     async def verify(self, ctx: Context, before: Mapping[str, Any] | None, body: TwinBody) -> None:
-        """Raise HubError where a relationship leads to no twin that the caller may see."""
+        """Raise HubError where its model or a scenario cannot be run, or a relationship leads to no twin that the caller sees."""
+        await check_written(before, body.model, body.scenarios)
         await check_targets(ctx.db, ctx.caller, before, body.relationships)
 
     def describe(self, body: TwinBody) -> tuple[str, str, str]:

@@ -83,5 +83,5 @@ def read_batch(data: object) -> tuple[list[BatchOperation], bool]:
     try:
         body = BatchBody.model_validate(data)
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(data, error) from error
     return [BatchOperation(each.method, each.path, each.headers, each.body) for each in body.operations], body.atomic

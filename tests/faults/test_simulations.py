@@ -10,7 +10,7 @@ from tests.harness.organisations import Organisation
 from tests.harness.rest_client import RestClient
 from tests.harness.stream_client import StreamReader
 from tests.harness.waiting import eventually
-from tests.hub.test_simulations import ENDED, LATER, QUEUE, SPIKE
+from tests.hub.simulating import ENDED, LATER, QUEUE, SPIKE
 
 LONG = {**SPIKE, "runs": 150, "horizon": 1500, "seed": 11, "deadline": 600}
 

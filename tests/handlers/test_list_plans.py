@@ -103,3 +103,15 @@ async def test_what_few_match_is_found_by_an_index_in_a_large_organisation(crowd
         explained = Explained(connection)
         await Listing("agents", ["id"]).list(explained, ListInput.model_validate(wanted), None)  # pyright: ignore[reportArgumentType] - what a list asks
         assert explained.pages < table / 4, (wanted, explained.pages, table)
+
+
+async def test_total_of_all_is_known_without_counting(crowded: tuple[Any, UUID, UUID]):
+    """A list of twelve thousand reads what a page takes, and some pages more for the total."""
+    connection, _, large = crowded
+    await connection.execute("SELECT set_config('hub.org_id', $1::text, false)", str(large))
+    for wanted in ({}, {"sort": "name"}, {"limit": 20, "sort": "-name"}):
+        # The first reads what the function is made of, too.
+        first, explained = [Explained(connection) for _ in range(2)]
+        for each in (first, explained):
+            await Listing("agents", ["id"]).list(each, ListInput.model_validate(wanted), None)  # pyright: ignore[reportArgumentType] - what a list asks
+        assert explained.pages < 60, (wanted, explained.pages)

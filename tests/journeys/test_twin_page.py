@@ -97,6 +97,35 @@ async def test_scenario_is_run_and_shows_what_it_came_to(browser: BrowserContext
     assert [(run["seed"], run["runs"], run["parameters"]["increase_percentage"]) for run in listed] == [(42, 12, 40)]
 
 
+async def test_horizon_and_baseline_are_chosen_and_what_is_drawn(browser: BrowserContext, hub: HubProcess, key: str):
+    """Of a run as long as was asked for, without its baseline, each series can be drawn; the first is what the hub would draw."""
+    async with RestClient(hub.base_url, key) as client:
+        await client.call("POST", "/v2/twins", CHAIN)
+        page = await opened(browser, hub, key)
+        await page.get_by_role("button", name=CHAIN["name"]).click()
+        twin = page.get_by_role("region", name=CHAIN["name"])
+        await twin.get_by_label("Scenario").select_option("demand_spike")
+        await expect(twin.get_by_label("Baseline beside it")).to_be_checked()
+        await twin.get_by_label("Baseline beside it").uncheck()
+        await twin.get_by_label("Horizon").fill("90.5")
+        await twin.get_by_label("Runs").fill("5")
+        await twin.get_by_role("button", name="Simulate").click()
+        await expect(twin.locator("#simulation .status")).to_have_text("Completed")
+        (listed,) = (await client.call("GET", "/v2/simulations")).body["data"]
+        whole = (await client.call("GET", f"/v2/simulations/{listed['id']}")).body
+        names = list(whole["series"]["indicators"])
+        drawn = twin.get_by_label("Drawn")
+        await expect(drawn.locator("option")).to_have_count(len(names))
+        plot = twin.locator("#plot img")
+        await expect(plot).to_be_visible()
+        before = await plot.get_attribute("src")
+        last = names[-1] if names[-1] != whole["series"]["main"] else names[0]
+        await drawn.select_option(last)
+        await expect(twin.get_by_role("img", name=last.replace("_", " "))).to_be_visible()
+        assert await plot.get_attribute("src") != before
+    assert (whole["horizon"], whole["baseline"], whole["runs"]) == (90.5, None, 5)
+
+
 async def test_run_is_found_again_after_a_reload_and_cancelled(browser: BrowserContext, hub: HubProcess, key: str):
     """Progress is seen as it is made; a reload in the midst of it finds the twin and the run, which is cancelled then."""
     async with RestClient(hub.base_url, key) as client:

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from core.operations.results import Page
 from core.store.statements import Statements
-from handlers.lists.asking import Asking, Listed
+from handlers.lists.asking import Listed
 from handlers.lists.fields import Field, Fields, Kind
-from handlers.lists.lister import Lister
 from handlers.lists.order import Key, complete
+from handlers.lists.owned import Owned
 from handlers.twins.branches.models import ListBranches
 from handlers.twins.branches.store import SQL
 
@@ -26,14 +26,9 @@ FIELDS = Fields(
 # By the index branches_by_twin.
 NEWEST = complete([Key(FIELDS.by_name["created_at"], descending=True)], FIELDS)
 # Without their documents they are short: a page of any length fits.
-_LISTED = Listed("branches", "branches", FIELDS, NEWEST, 100)
-_LISTER = Lister(_LISTED)
+_LISTED = Owned(Listed("branches", "branches", FIELDS, NEWEST, 100), SQL["listed"], "twin_id")
 
 
 async def branches_of(db: Statements, twin_id: UUID, wanted: ListBranches) -> Page:
     """Return a page of a twin's branches; raises HubError as lists do."""
-    asking = Asking(_LISTED, wanted, (twin_id,))
-    rows = SQL["listed"]
-    asking.table = f"({rows}) AS listed"
-    asking.require(f"twin_id = {asking.bind(twin_id)}")
-    return await _LISTER.asked(db, wanted, asking)
+    return await _LISTED.page(db, wanted, twin_id)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import Detail, HubError
+from core.operations.validation import invalid
 from handlers.twins.simulation.erp import Business, Order, Product, business_of
 from handlers.twins.simulation.model import (
     MOST_VALUES,
@@ -28,7 +29,6 @@ from handlers.twins.simulation.model import (
     Stock,
     Supplier,
 )
-from handlers.twins.simulation.places import refusal
 from handlers.twins.simulation.samples import sample_of
 
 # Those with most units ordered; the rest is left out.
@@ -85,7 +85,7 @@ def model_of(value: Any, place: str) -> Model:
     try:
         return _MODEL.validate_python(value)
     except ValidationError as error:
-        raise refusal(place, value, error) from error
+        raise invalid(value, error, place) from error
 
 
 def derived(data: Any) -> Modelled | None:

@@ -5,18 +5,18 @@ Their expressions may say their parameters and `horizon`, and are of the same la
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from core.errors import Detail, HubError
+from core.operations.validation import invalid
 from handlers.twins.simulation.checks import problems_of_changes
 from handlers.twins.simulation.effects import Effect, wrong
 from handlers.twins.simulation.expressions import ExpressionError, compiled
 from handlers.twins.simulation.model import Case, Change, Model
 from handlers.twins.simulation.own import OwnChange, OwnScenario, Parameter
-from handlers.twins.simulation.places import refusal
 from handlers.twins.simulation.replication import SimulationError
 from handlers.twins.simulation.what_if import patched
 
@@ -43,6 +43,32 @@ def effect_of(name: str, scenario: OwnScenario, model: Model, parameters: Mappin
     changes = [_change(each, f"{place}.changes[{at}]", known) for at, each in enumerate(scenario.changes)]
     _check_changes(Case(model=changed, changes=tuple(changes)), place)
     return Effect(changed if scenario.patch else model, tuple(changes), dict(values))
+
+
+def problems_alone(name: str, scenario: OwnScenario) -> Iterator[Detail]:
+    """Yield what is wrong with a scenario on whatever model: defaults beyond their bounds, expressions that cannot be read."""
+    place = f"scenarios.{name}"
+    for parameter, each in scenario.parameters.items():
+        try:
+            _value(parameter, each, each.default)
+        except HubError as error:
+            found = f"{place}.parameters.{parameter}.default"
+            yield from (Detail(found, detail.code, detail.message) for detail in error.details)
+    known = [*scenario.parameters, "horizon"]
+    for at, change in enumerate(scenario.changes):
+        written = {"factor": change.factor, "begin": change.begin, "end": change.end}
+        for field, text in written.items():
+            if isinstance(text, str) and (wrong := _unread(text, known)):
+                yield Detail(f"{place}.changes[{at}].{field}", "INVALID_FORMAT", wrong)
+
+
+def _unread(text: str, known: Sequence[str]) -> str | None:
+    """Return why an expression cannot be read, None where it can."""
+    try:
+        compiled(text, known)
+    except ExpressionError as error:
+        return str(error)
+    return None
 
 
 def _check_changes(case: Case, place: str) -> None:
@@ -87,7 +113,7 @@ def _change(change: OwnChange, place: str, known: Mapping[str, float]) -> Change
     try:
         return Change.model_validate(made)
     except ValidationError as error:
-        raise refusal(place, made, error) from error
+        raise invalid(made, error, place) from error
 
 
 def _number(value: float | str, place: str, known: Mapping[str, float]) -> float:

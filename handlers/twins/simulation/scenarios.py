@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from core.errors import Detail, HubError
+from core.operations.validation import invalid
 from handlers.twins.simulation.checks import problems
 from handlers.twins.simulation.derived import Modelled, modelled
 from handlers.twins.simulation.effects import Effect, Parameters, Scenario, wrong
 from handlers.twins.simulation.model import MOST_HORIZON, Case, Model, Part
 from handlers.twins.simulation.own import OwnScenario
 from handlers.twins.simulation.own_effects import effect_of, schema_of
-from handlers.twins.simulation.places import refusal
 from handlers.twins.simulation.standard import STANDARD
 from handlers.twins.simulation.what_if import WhatIf
 
@@ -106,7 +106,7 @@ def _effect(
     try:
         asked = KNOWN[name].model_validate(dict(parameters))
     except ValidationError as error:
-        raise refusal("parameters", parameters, error) from error
+        raise invalid(parameters, error, "parameters") from error
     if isinstance(asked, Scenario):
         return asked.effect(base.model), [], "parameters"
     return *asked.effect_on(document, base), "parameters.patch.model"
@@ -117,7 +117,7 @@ def _own_of(document: Mapping[str, Any]) -> dict[str, OwnScenario]:
     try:
         return _OWN.validate_python(own)
     except ValidationError as error:
-        raise refusal("scenarios", own, error) from error
+        raise invalid(own, error, "scenarios") from error
 
 
 def _check(model: Model, place: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from core.processes.child import BROKEN, Child, NotStarted
+from core.processes.held import Held
 from handlers.twins.simulation.replication import Notable, Replication, SimulationError
 
 _MODULE = "handlers.twins.simulation.worker"
@@ -15,11 +16,8 @@ class SimulatorLost(Exception):
     """The process could not be started, or has died: it says little about the case."""
 
 
-class Simulator:
-    """A process. For one share at a time; one that was interrupted in it must be killed."""
-
-    def __init__(self, child: Child) -> None:
-        self._child = child
+class Simulator(Held):
+    """A process that simulates: its work is a share of the runs of a case."""
 
     @classmethod
     async def start(cls, memory: int) -> "Simulator":
@@ -28,16 +26,6 @@ class Simulator:
             return cls(await Child.start(_MODULE, memory))
         except NotStarted as error:
             raise SimulatorLost(f"It cannot be started: {error}") from error
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._child.pid
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether it can be given another share."""
-        return self._child.is_usable
 
     async def run(self, case: bytes, horizon: float, seed: int, first: int, runs: int) -> list[Replication]:
         """Have `runs` runs of a case (JSON) made, from number `first`. Raises SimulationError and SimulatorLost."""
@@ -51,10 +39,6 @@ class Simulator:
             raise SimulatorLost("It has died") from error
         self._end(heard)
         return made
-
-    async def kill(self) -> None:
-        """End it, whatever it does; returns when it has gone."""
-        await self._child.kill()
 
     def _end(self, heard: list[Any]) -> None:
         match heard:

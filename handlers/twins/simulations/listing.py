@@ -7,10 +7,10 @@ from uuid import UUID
 from core.operations.results import Page
 from core.store.queries import load_queries
 from core.store.statements import Statements
-from handlers.lists.asking import Asking, Listed
+from handlers.lists.asking import Listed
 from handlers.lists.fields import Field, Fields, Kind
-from handlers.lists.lister import Lister
 from handlers.lists.order import Key, complete
+from handlers.lists.owned import Owned
 from handlers.twins.simulations.models import ListOfTwin, ListSimulations
 
 _SQL = load_queries(Path(__file__).with_name("listing.sql"))
@@ -29,21 +29,11 @@ FIELDS = Fields(
 )
 NEWEST = complete([Key(FIELDS.by_name["created_at"], descending=True)], FIELDS)
 # Parameters may be a patch of a MiB, and a summary tells of all nodes.
-_LISTED = Listed("simulations", "simulations", FIELDS, NEWEST, 4)
-_LISTER = Lister(_LISTED)
+_LISTED = Owned(Listed("simulations", "simulations", FIELDS, NEWEST, 4), _SQL["listed"], "twin_id")
 
 
 async def simulations_of(
     db: Statements, twin_id: UUID | None, wanted: ListSimulations | ListOfTwin, among: Sequence[UUID] | None
 ) -> Page:
     """Return a page of simulations, of one twin where `twin_id` names it, of the twins `among`; raises HubError as lists do."""
-    asking = Asking(_LISTED, wanted, (twin_id, wanted.status, wanted.scenario))
-    rows = _SQL["listed"]
-    asking.table = f"({rows}) AS listed"
-    if twin_id is not None:
-        asking.require(f"twin_id = {asking.bind(twin_id)}")
-    if among is not None:
-        asking.require(f"twin_id = ANY ({asking.bind(list(among))}::uuid[])")
-    asking.require_equal("status", wanted.status)
-    asking.require_equal("scenario", wanted.scenario)
-    return await _LISTER.asked(db, wanted, asking)
+    return await _LISTED.page(db, wanted, twin_id, among, {"status": wanted.status, "scenario": wanted.scenario})

@@ -1,6 +1,7 @@
 -- Reads where a room is, and a part of its history, at one moment.
 -- KEYS[1]  the room, KEYS[2]  its history
 -- KEYS[3], KEYS[4]  the same of what carries the room; the same keys where that is the room itself
+-- KEYS[5]  what stands in place of bodies of the history (live_amend.lua), asked where the room says that there is something
 -- ARGV[1]  ids for what is made here, joined by a comma: the room's, the carrier's
 -- ARGV[2]  seconds for which a room is remembered
 -- ARGV[3]  the oldest age that is shown, in seconds
@@ -13,7 +14,7 @@ local replication = string.sub(string.match(redis.call('INFO', 'replication'), '
 local oldest = redis.call('TIME')[1] * 1000 - ARGV[3] * 1000
 
 local function state_of(room, history, new_id)
-    local known = redis.call('HMGET', room, 'id', 'server', 'head')
+    local known = redis.call('HMGET', room, 'id', 'server', 'head', 'edited')
     local id = known[1]
     if known[2] ~= replication then
         local is_new = not id
@@ -26,11 +27,11 @@ local function state_of(room, history, new_id)
             redis.call('EXPIRE', room, ARGV[2])
         end
     end
-    return id .. '.' .. replication, tonumber(known[3] or 0)
+    return id .. '.' .. replication, tonumber(known[3] or 0), known[1] and known[4]
 end
 
 local new_id, new_carrier_id = string.match(ARGV[1], '([^,]+),([^,]+)')
-local epoch, head = state_of(KEYS[1], KEYS[2], new_id)
+local epoch, head, is_edited = state_of(KEYS[1], KEYS[2], new_id)
 local carrier_epoch, sequence = state_of(KEYS[3], KEYS[4], new_carrier_id)
 
 local rows = {}
@@ -47,6 +48,17 @@ for _, row in ipairs(rows) do
     if tonumber(row[2][2]) >= oldest then
         shown[#shown + 1] = row[1]
         shown[#shown + 1] = row[2][4]
+    end
+end
+if is_edited and #shown > 0 then
+    local offsets = {}
+    for at = 1, #shown, 2 do
+        offsets[#offsets + 1] = string.match(shown[at], '^(%d+)')
+    end
+    for at, edit in ipairs(redis.call('HMGET', KEYS[5], unpack(offsets))) do
+        if edit then
+            shown[2 * at] = string.match(edit, '^%d+\31(.*)$')
+        end
     end
 end
 return { epoch, head, carrier_epoch, sequence, shown }

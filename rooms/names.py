@@ -8,15 +8,17 @@
     sessions:<uuid>
     simulations:<uuid>      how far a simulation is
     twins:<uuid>/telemetry  what a twin measures,
-    chat:<name>       what people say to each other,
+    chat:<name>       what people say to each other; so in namespaces of the organisation's own (rooms/namespaces.py),
     users:<subject>   and what is for one person
+    agents:*, events:<prefix>*  all channels of the log that begin so (rooms/wildcards.py)
     subscriptions:<uuid>    a durable subscription, of which each member gets its share (docs/subscriptions.md)
 
 A channel has one name: the id stands in it as REST answers it, in lower case with hyphens.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from core.auth.caller import Caller
@@ -24,6 +26,8 @@ from core.errors import HubError
 from core.events.event import APPLICATION_NAMESPACE, APPLICATION_SUBJECT, namespace_of
 from core.ids import parse_id
 from rooms.live_rules import LIVE, LiveRules
+from rooms.sanctions import NONE, Held, Kind
+from rooms.wildcards import STAR, is_wildcard
 
 # Each is a kind of resource, whose changes are in the log; joining takes the resource's read scope.
 LOG_NAMESPACES = frozenset({"agents", "knowledge", "twins", APPLICATION_NAMESPACE})
@@ -36,29 +40,36 @@ _LONGEST_SUBJECT = 255
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel by its parts; `resource_id` is None of the channel that holds all of a kind, and where a name is no id."""
+    """A channel by its parts; `resource_id` is None of the channel that holds all of a kind, and where a name is no id.
+
+    `live` are the rules of a live room, None of a channel of the log; `sanctions` what is held there against whom.
+    `prefix` is what the names of the channels begin with that it stands for; None of one that stands for itself.
+    """
 
     name: str
     namespace: str
     resource_id: UUID | None
-
-    @property
-    def live(self) -> LiveRules | None:
-        """The rules of a live room; None of a channel of the log."""
-        return LIVE.get(self.namespace)
+    live: LiveRules | None = field(default=None, compare=False)
+    sanctions: Mapping[str, Held] = field(default_factory=lambda: NONE, compare=False)
+    prefix: str | None = None
 
 
-def parse_channel(name: str) -> Channel:
-    """Take a name apart. Raises HubError CHANNEL_NOT_FOUND where no channel has it."""
+def parse_channel(name: str, live: Mapping[str, LiveRules] = LIVE, sanctions: Mapping[str, Held] = NONE) -> Channel:
+    """Take a name apart. Raises HubError CHANNEL_NOT_FOUND where no channel has it.
+
+    Doors ask rooms.namespaces.Namespaces.channel, which knows what goes in an organisation.
+    """
     namespace = namespace_of(name)
     _, colon, rest = name.partition(":")
-    rules = LIVE.get(namespace)
+    rules = live.get(namespace)
     if rules is None and namespace not in LOG_NAMESPACES and namespace != CONSUMED:
         raise HubError("CHANNEL_NOT_FOUND")
     if rules is not None and rules.names != "id":
-        return _named(name, rules, rest)
+        return _named(name, rules, rest, sanctions)
     if not colon and namespace in LOG_NAMESPACES:
         return Channel(name, namespace, None)
+    if is_wildcard(name):
+        return _of_many(name, namespace, rest.removesuffix(STAR))
     if namespace == APPLICATION_NAMESPACE:
         return _of_subject(name, rest)
     if rules is not None and rules.part:
@@ -69,7 +80,7 @@ def parse_channel(name: str) -> Channel:
         raise HubError(
             "CHANNEL_NOT_FOUND", f"There is no such channel: after {name.partition(':')[0]}: comes an id, in lower case"
         )
-    return Channel(name, namespace, resource_id)
+    return Channel(name, namespace, resource_id, rules)
 
 
 def may_join(caller: Caller, channel: Channel, *, has_beginning: bool = False) -> None:
@@ -79,8 +90,8 @@ def may_join(caller: Caller, channel: Channel, *, has_beginning: bool = False) -
 
     Raises HubError INSUFFICIENT_SCOPE without the read scope, and FORBIDDEN where the caller is restricted to other resources:
     such a caller may join the channels of its resources, never a channel that holds all of a kind, of an application's subject,
-    nor a chat. A person's room is for that person alone. A subscription is of the whole organisation, and who consumes it does
-    what a pull does.
+    nor a chat; of a channel that stands for several it gets its own. A person's room is for that person alone. A subscription is of
+    the whole organisation, and who consumes it does what a pull does. Who is banned hears BANNED.
     """
     if channel.namespace == "users":
         if channel.name != own_room(caller):
@@ -91,17 +102,29 @@ def may_join(caller: Caller, channel: Channel, *, has_beginning: bool = False) -
         return
     rules = channel.live
     _check_scope(caller, f"read:{channel.namespace}" if rules is None else rules.read_scope)
-    if not has_beginning:
+    if channel.prefix is not None:
+        _may_join_many(caller, channel)
+    elif not has_beginning:
         _check_resource(caller, channel, "join")
+    _check_sanctions(caller, channel, "ban")
 
 
 def may_publish(caller: Caller, channel: Channel) -> None:
-    """Return when `caller` may publish into the channel. Raises HubError FORBIDDEN where only the hub does, and as may_join."""
+    """Return when `caller` may publish into the channel.
+
+    Raises HubError FORBIDDEN where only the hub does, MUTED where the caller is, and as may_join.
+    """
     rules = channel.live
     if rules is None or rules.publish_scope is None:
         raise HubError("FORBIDDEN", f"Only the hub itself publishes into channels of {channel.namespace}")
     _check_scope(caller, rules.publish_scope)
     _check_resource(caller, channel, "publish into")
+    _check_sanctions(caller, channel, "ban", "mute")
+
+
+def is_of_log(channel: str) -> bool:
+    """Tell whether a name is of a channel of the log, if it is of any."""
+    return namespace_of(channel) in LOG_NAMESPACES
 
 
 def is_consumed(channel: str) -> bool:
@@ -120,7 +143,20 @@ def _of_subject(name: str, subject: str) -> Channel:
     return Channel(name, APPLICATION_NAMESPACE, None)
 
 
-def _named(name: str, rules: LiveRules, rest: str) -> Channel:
+def _of_many(name: str, namespace: str, prefix: str) -> Channel:
+    if prefix and (namespace != APPLICATION_NAMESPACE or APPLICATION_SUBJECT.fullmatch(prefix) is None):
+        raise HubError("CHANNEL_NOT_FOUND", "There is no such channel: only of events the star may follow something")
+    return Channel(name, namespace, None, prefix=f"{namespace}:{prefix}")
+
+
+def _may_join_many(caller: Caller, channel: Channel) -> None:
+    if caller.resource_ids is not None and channel.namespace == APPLICATION_NAMESPACE:
+        raise HubError("FORBIDDEN", "The credential may join only the channels of its own resources")
+
+
+def _named(name: str, rules: LiveRules, rest: str, sanctions: Mapping[str, Held]) -> Channel:
+    if rest.endswith(STAR) and rules.names == "name":
+        raise HubError("CHANNEL_NOT_FOUND", "There is no such channel: live rooms are joined one by one")
     if rules.names == "subject":
         is_good = 0 < len(rest) <= _LONGEST_SUBJECT and rest.isprintable()
     else:
@@ -128,7 +164,16 @@ def _named(name: str, rules: LiveRules, rest: str) -> Channel:
     if not is_good:
         allowed = "a subject" if rules.names == "subject" else "1 to 128 of the characters A-Z a-z 0-9 . _ : @ -"
         raise HubError("CHANNEL_NOT_FOUND", f"There is no such channel: after {rules.namespace}: comes {allowed}")
-    return Channel(name, rules.namespace, None)
+    return Channel(name, rules.namespace, None, rules, sanctions)
+
+
+def _check_sanctions(caller: Caller, channel: Channel, *kinds: Kind) -> None:
+    if not channel.sanctions:
+        return
+    held = channel.sanctions.get(caller.subject, {})
+    for kind in kinds:
+        if kind in held:
+            raise held[kind].refusal()
 
 
 def _check_scope(caller: Caller, scope: str | None) -> None:

@@ -21,8 +21,10 @@ RESOURCES_WITH_SCOPES = (
     "audit",
 )
 ADMIN_SCOPE = "hub:admin"
+MODERATE_SCOPE = "moderate:streams"
 ALL_SCOPES = frozenset(
-    {f"{verb}:{resource}" for verb in ("read", "write") for resource in RESOURCES_WITH_SCOPES} | {ADMIN_SCOPE}
+    {f"{verb}:{resource}" for verb in ("read", "write") for resource in RESOURCES_WITH_SCOPES}
+    | {ADMIN_SCOPE, MODERATE_SCOPE}
 )
 
 

@@ -30,11 +30,43 @@ class TestParse:
         assert parse_channel(f"events:{subject}") == Channel(f"events:{subject}", "events", None)
         assert parse_channel("events") == Channel("events", "events", None)
 
+    @pytest.mark.parametrize("namespace", ["agents", "knowledge", "twins", "events"])
+    def test_star_stands_for_all_channels_of_a_kind(self, namespace: str):
+        assert parse_channel(f"{namespace}:*") == Channel(f"{namespace}:*", namespace, None, prefix=f"{namespace}:")
+
+    def test_star_may_follow_the_beginning_of_a_subject(self):
+        assert parse_channel("events:order-*") == Channel("events:order-*", "events", None, prefix="events:order-")
+
     @pytest.mark.parametrize(
         "name",
         [
-            *("events:", "events:a/b", "events: a", "events:" + "x" * 129, "events:\x00", "event:a"),
-            *("", ":", "agent", "Agents", "agents\x00", "agents:", "agents:x", "agents:*", "feed:{x}", f"feeds:{ONE}"),
+            *(
+                "events:",
+                "events:a/b",
+                "events: a",
+                "events:" + "x" * 129,
+                "events:**",
+                "events:a*b",
+                "events:/*",
+                "*",
+                "agents*",
+                "events:\x00",
+                "event:a",
+            ),
+            *(
+                "",
+                ":",
+                "agent",
+                "Agents",
+                "agents\x00",
+                "agents:",
+                "agents:x",
+                "agents:x*",
+                "chat:*",
+                "runs:*",
+                "feed:{x}",
+                f"feeds:{ONE}",
+            ),
             *(
                 f"agents:{str(ONE).upper()}",
                 f"agents:{ONE.hex}",
@@ -76,7 +108,8 @@ class TestJoin:
         """A subject is no resource, also where it is called as one."""
         restricted = caller("read:agents", "read:events", only=frozenset({ONE}))
         may_join(restricted, parse_channel(f"agents:{ONE}"))
-        for name in ("agents", f"agents:{OTHER}", "events", f"events:{ONE}"):
+        may_join(restricted, parse_channel("agents:*"))  # and gets its own
+        for name in ("agents", f"agents:{OTHER}", "events", f"events:{ONE}", "events:*"):
             with pytest.raises(HubError) as refused:
                 may_join(restricted, parse_channel(name))
             assert refused.value.code == "FORBIDDEN"

@@ -1,0 +1,1 @@
+"""Chats: what people say to each other, and who looks after it."""

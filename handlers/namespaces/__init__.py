@@ -1,0 +1,1 @@
+"""Namespaces of live channels: what goes for each, as the operator and the organisation have set it."""

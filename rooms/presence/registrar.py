@@ -1,0 +1,334 @@
+"""What a node has registered: its connections in each room, kept in Redis by a lease for each organisation.
+
+Here stands what is to be; Redis is brought to it. What is not known to have arrived is sent again, for registering twice changes
+nothing. A node beats its leases every two seconds, and with that has removed what dead nodes have left. One that was stopped for
+longer than its lease, or whose Redis has forgotten it, finds its incarnation gone, takes another, and registers everything again.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import structlog
+
+from core.clock import Clock
+from core.deadline import ended_within, within
+from core.ids import new_id
+from rooms.presence.counts import PresenceCounts
+from rooms.presence.store import (
+    TICK_MS,
+    Applied,
+    Beat,
+    Beaten,
+    Changes,
+    Gone,
+    PresenceStore,
+    Presentation,
+    unavailable,
+)
+
+LEASE_SECONDS = 6.0
+BEAT_SECONDS = 2.0
+ANSWER_SECONDS = 1.5
+# What comes meanwhile goes together: the first of a quiet room goes at once.
+PAUSE_SECONDS = 0.02
+RETRY_SECONDS = 0.25
+# Rooms of one pipeline, and connections of one script call: about 5 ms, in which nothing else runs in Redis.
+ROOMS_AT_ONCE, CONNECTIONS_AT_ONCE = 64, 250
+# Rooms are touched so often, long before Redis forgets them.
+TOUCH_BEATS = 5_000
+# Beats that find less registered than there is, before all is registered again.
+DOUBTS = 2
+
+
+class _Room:
+    """The node's connections in one room; hashed by identity. `changed` are those of which Redis does not know for sure."""
+
+    __slots__ = ("changed", "channel", "here", "org", "place", "waiting")
+
+    def __init__(self, org: "_Organisation", channel: str) -> None:
+        self.org = org
+        self.channel = channel
+        self.here: dict[str, Presentation] = {}
+        self.changed: dict[str, None] = {}
+        self.waiting: dict[str, list[asyncio.Future[Applied]]] = {}
+        # Where the room was when it was last sent something.
+        self.place: Applied | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.here or self.changed)
+
+    def settle(self, sent: Sequence[tuple[str, Presentation | None]], applied: Applied) -> None:
+        """Note what has arrived; what was changed since stays to be sent."""
+        self.place = applied
+        for connection, entry in sent:
+            if self.here.get(connection) is entry:
+                self.changed.pop(connection, None)
+                for future in self.waiting.pop(connection, ()):
+                    if not future.done():
+                        future.set_result(applied)
+
+    def all_anew(self) -> None:
+        self.changed |= dict.fromkeys(self.here)
+
+
+class _Organisation:
+    """An organisation in which the node has connections; without `incarnation` it is not known there."""
+
+    __slots__ = ("doubts", "id", "incarnation", "rooms")
+
+    def __init__(self, org_id: UUID) -> None:
+        self.id = org_id
+        self.incarnation = ""
+        self.rooms: dict[str, _Room] = {}
+        self.doubts = 0
+
+    @property
+    def connections(self) -> int:
+        return sum(len(room.here) for room in self.rooms.values())
+
+
+class Registrar:
+    """All that a node has registered. `run()` beside everything else, `close()` at the end."""
+
+    def __init__(self, store: PresenceStore, clock: Clock, counts: PresenceCounts) -> None:
+        self._store = store
+        self._clock = clock
+        self._counts = counts
+        self._organisations: dict[UUID, _Organisation] = {}
+        # What is to be sent; rooms without a change have something to tell.
+        self._due: dict[_Room, None] = {}
+        self._untold: dict[_Room, None] = {}
+        self._wake = asyncio.Event()
+        self._tell = asyncio.Event()
+        self._beat_now = asyncio.Event()
+        self._beats = 0
+        self._is_leaving = False
+        self._log = structlog.get_logger()
+
+    def put(self, org_id: UUID, channel: str, connection: str, entry: Presentation) -> None:
+        """Have a connection in a room, as `entry` says, from now on."""
+        room = self._room(org_id, channel)
+        self._counts.connections += connection not in room.here
+        room.here[connection] = entry
+        self._change(room, connection)
+
+    def entry(self, org_id: UUID, channel: str, connection: str) -> Presentation | None:
+        """Return how a connection is to stand in a room, None where it is not there."""
+        org = self._organisations.get(org_id)
+        room = None if org is None else org.rooms.get(channel)
+        return None if room is None else room.here.get(connection)
+
+    def drop(self, org_id: UUID, channel: str, connection: str) -> None:
+        """Have a connection in a room no more."""
+        if self.entry(org_id, channel, connection) is None:
+            return
+        room = self._room(org_id, channel)
+        del room.here[connection]
+        self._counts.connections -= 1
+        self._change(room, connection)
+
+    async def arrived(self, org_id: UUID, channel: str, connection: str, *, within_seconds: float) -> Applied:
+        """Return when Redis knows of the latest put of a connection.
+
+        Raises HubError SERVICE_UNAVAILABLE where that takes too long; it will know later.
+        """
+        room = self._room(org_id, channel)
+        if connection not in room.changed and room.place is not None:
+            return room.place
+        future: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        room.waiting.setdefault(connection, []).append(future)
+        try:
+            return await within(self._clock, within_seconds, future)
+        except TimeoutError:
+            raise unavailable() from None
+
+    def beat_soon(self) -> None:
+        """Beat at once: Redis may have forgotten the node."""
+        self._beat_now.set()
+
+    async def run(self) -> None:
+        """Bring Redis to what is here until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send_on())
+            group.create_task(self._tell_on())
+            group.create_task(self._beat_on())
+
+    async def close(self, lease: float) -> None:
+        """Send what is left, and leave what is here to a last lease of so many seconds: clients come back elsewhere meanwhile."""
+        self._is_leaving = True
+        known = [org for org in self._organisations.values() if org.incarnation]
+        try:
+            if self._due:
+                await within(self._clock, ANSWER_SECONDS, self._send())
+            last = [Beat(org.id, org.incarnation, lease if org.connections else 0.0) for org in known]
+            await within(self._clock, ANSWER_SECONDS, self._store.beat(last))
+        except TimeoutError:
+            self._log.warning("presence_not_left", organisations=len(known))
+
+    def _room(self, org_id: UUID, channel: str) -> _Room:
+        org = self._organisations.get(org_id)
+        if org is None:
+            org = self._organisations[org_id] = _Organisation(org_id)
+        room = org.rooms.get(channel)
+        if room is None:
+            room = org.rooms[channel] = _Room(org, channel)
+        return room
+
+    def _change(self, room: _Room, connection: str) -> None:
+        room.changed.pop(connection, None)
+        room.changed[connection] = None
+        self._send_soon(room)
+
+    def _send_soon(self, room: _Room) -> None:
+        self._due[room] = None
+        self._wake.set()
+
+    async def _send_on(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._clock.sleep(PAUSE_SECONDS if await self._send() else RETRY_SECONDS)
+            if self._due:
+                self._wake.set()
+
+    async def _tell_on(self) -> None:
+        """Have what a room held back told when it is time for that."""
+        while True:
+            await self._tell.wait()
+            self._tell.clear()
+            await self._clock.sleep(TICK_MS / 1000)
+            for room in self._untold:
+                self._send_soon(room)
+            self._untold.clear()
+
+    async def _beat_on(self) -> None:
+        while not self._is_leaving:
+            self._beat_now.clear()
+            await self._beat()
+            beat_now = asyncio.ensure_future(self._beat_now.wait())
+            try:
+                await ended_within(self._clock, BEAT_SECONDS, beat_now)
+            finally:
+                beat_now.cancel()
+
+    async def _send(self) -> bool:
+        """Send what is due, as much as goes at once; tell whether Redis has taken it."""
+        rooms = list(self._due)[:ROOMS_AT_ONCE]
+        if not await self._begin({room.org: None for room in rooms if not room.org.incarnation}):
+            return False
+        changes = [self._changes_of(room) for room in rooms]
+        answers = await self._store.apply(changes)
+        is_done = True
+        for room, sent, answer in zip(rooms, changes, answers, strict=True):
+            match answer:
+                case Applied():
+                    room.settle(sent.connections, answer)
+                    self._sent(room, answer)
+                case Gone():
+                    self._begin_anew(room.org, sent.incarnation)
+                case _:
+                    is_done = False
+        return is_done
+
+    def _changes_of(self, room: _Room) -> Changes:
+        some = list(room.changed)[:CONNECTIONS_AT_ONCE]
+        told = [(connection, room.here.get(connection)) for connection in some]
+        return Changes(room.org.id, room.channel, room.org.incarnation, told)
+
+    def _sent(self, room: _Room, applied: Applied) -> None:
+        self._due.pop(room, None)
+        if room.changed:
+            self._due[room] = None  # behind the others
+        elif not applied.is_told:
+            self._untold[room] = None
+            self._tell.set()
+        elif room.is_idle:
+            self._untold.pop(room, None)
+            room.org.rooms.pop(room.channel, None)
+
+    async def _begin(self, organisations: Iterable[_Organisation]) -> bool:
+        """Make the node known where it is not; tell whether it is now."""
+        beginning = [(org, str(new_id())) for org in organisations]
+        if not beginning:
+            return True
+        beats = [Beat(org.id, incarnation, LEASE_SECONDS, is_first=True) for org, incarnation in beginning]
+        is_done = True
+        for (org, incarnation), answer in zip(beginning, await self._store.beat(beats), strict=True):
+            if isinstance(answer, Beaten):
+                org.incarnation = incarnation
+                self._reaped(org, answer)
+            else:
+                is_done = False
+        return is_done
+
+    def _begin_anew(self, org: _Organisation, incarnation: str) -> None:
+        """Register all that is in an organisation again, unless it already has another incarnation."""
+        if org.incarnation != incarnation:
+            return
+        self._counts.lost_leases += 1
+        self._log.warning("presence_lease_lost", org_id=str(org.id), connections=org.connections)
+        org.incarnation = ""
+        self._all_anew(org)
+
+    def _all_anew(self, org: _Organisation) -> None:
+        org.doubts = 0
+        for room in org.rooms.values():
+            room.all_anew()
+            self._send_soon(room)
+
+    async def _beat(self) -> None:
+        """Beat in every organisation, once, or until the dead are removed there."""
+        self._beats += 1
+        beating = [self._beat_of(org) for org in list(self._organisations.values()) if org.incarnation]
+        while beating and not self._is_leaving:
+            try:
+                beats = [beat for _, beat in beating]
+                answers = await within(self._clock, ANSWER_SECONDS, self._store.beat(beats))
+            except TimeoutError:
+                answers = [TimeoutError()] * len(beating)
+            more: list[tuple[_Organisation, Beat]] = []
+            for (org, beat), answer in zip(beating, answers, strict=True):
+                if self._beaten(org, beat, answer):
+                    more.append((org, Beat(org.id)))
+            beating = more
+
+    def _beat_of(self, org: _Organisation) -> tuple[_Organisation, Beat]:
+        if not org.rooms:
+            # Whoever comes meanwhile begins with another incarnation.
+            del self._organisations[org.id]
+            return org, Beat(org.id, org.incarnation)
+        if self._beats % TOUCH_BEATS == 0:
+            for room in org.rooms.values():
+                self._send_soon(room)
+        return org, Beat(org.id, org.incarnation, LEASE_SECONDS)
+
+    def _beaten(self, org: _Organisation, beat: Beat, answer: Beaten | Gone | Exception) -> bool:
+        """Take an answer; tell whether there are more of the dead to remove."""
+        if isinstance(answer, Gone):
+            self._begin_anew(org, beat.incarnation)
+            return False
+        if isinstance(answer, Exception):
+            self._log.debug("presence_not_leased", error=type(answer).__name__)
+            return False
+        self._reaped(org, answer)
+        if beat.lease:
+            self._compare(org, answer.registered)
+        return answer.has_more
+
+    def _reaped(self, org: _Organisation, found: Beaten) -> None:
+        self._counts.reaped += found.removed
+        for channel in found.untold:
+            self._untold[self._room(org.id, channel)] = None
+            self._tell.set()
+
+    def _compare(self, org: _Organisation, registered: int) -> None:
+        """See whether Redis has lost a part of what is here, which it may where it is short of memory."""
+        if registered == org.connections or any(room.changed for room in org.rooms.values()):
+            org.doubts = 0
+            return
+        org.doubts += 1
+        if org.doubts >= DOUBTS:
+            self._log.warning("presence_registered_again", org_id=str(org.id), registered=registered)
+            self._all_anew(org)

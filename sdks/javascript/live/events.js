@@ -1,0 +1,230 @@
+/**
+ * Server-sent events, and requests beside them, as a connection of the client, for networks that let no socket through (docs/sse.md). What is
+ * subscribed stands in the URL, so another channel means another answer; the last event's id goes on where the former ended.
+ */
+
+import { isAfter } from "./rules.js";
+import { parsed } from "./socket.js";
+
+const OF_LOG = /^(agents|knowledge|twins|events)(:[^/]*)?$/;
+// Channels that are subscribed one after the other share an answer.
+const GATHER_MS = 20;
+// The hub says something every 25 s.
+const SILENT_MS = 40_000;
+// A proxy that holds the first bytes back lets go of so many.
+const HELD_BACK_MS = 5_000;
+const PADDING = 4096;
+// Statuses that speak of channels, where none of them can be had.
+const OF_CHANNELS = [403, 404, 422];
+const BESIDE = new Set(["filter", "presence", "delta", "since", "after_event"]);
+
+export class EventsConnection {
+  #url;
+  #fetch;
+  #on;
+  #end = new AbortController();
+  #reading = null;
+  #code = 1006;
+  #token = "";
+  /** @type {Map<string, {id: number | null, place: object | null}>} by channel; `id` of the subscribe that is not answered yet */
+  #channels = new Map();
+  #cursor = "";
+  #gathering = null;
+  #padding = "";
+
+  /** As `openSocket`; `url` is the hub's, by HTTP. */
+  constructor(url, fetch, on) {
+    this.#url = url;
+    this.#fetch = fetch;
+    this.#on = on;
+    this.#begin();
+  }
+
+  /** Whether HTTP comes through at all. */
+  async #begin() {
+    try {
+      const answer = await this.#send("readyz");
+      if (answer.ok) this.#on.opened();
+      else await this.#ended(answer);
+    } catch {
+      this.#on.closed({ code: 1006 });
+    }
+  }
+
+  drop() {
+    clearTimeout(this.#gathering);
+    this.#end.abort();
+    this.#on = { opened() {}, frame() {}, closed() {} };
+  }
+
+  send(frame) {
+    const { type, id, channels } = frame;
+    if (type === "authenticate") this.#authenticate(frame);
+    else if (type === "ping") this.#again(() => {}); // a new answer is a sign of life
+    else if (type === "subscribe") this.#subscribe(id, channels);
+    else if (type === "unsubscribe") this.#again(() => channels.forEach((name) => this.#channels.delete(name)));
+    else this.#request(frame);
+  }
+
+  /** Have the credential looked at: there is no answer yet that would begin with `welcome`. */
+  async #authenticate({ id, token }) {
+    this.#token = token;
+    try {
+      const answer = await this.#send("v2/stream/events?channel=agents", { method: "HEAD" });
+      const error = { code: "INVALID_TOKEN", message: "The credential was refused" };
+      if (answer.status === 401) return this.#on.frame({ type: "error", id, error });
+      if (!answer.ok && !OF_CHANNELS.includes(answer.status)) return await this.#ended(answer);
+    } catch {
+      return this.#on.closed({ code: 1006 });
+    }
+    this.#on.frame({ type: "welcome", id, ping_interval_ms: SILENT_MS, is_fallback: true });
+    this.#again(() => {});
+  }
+
+  #tell(frame) {
+    queueMicrotask(() => this.#on.frame(frame));
+  }
+
+  #subscribe(id, items) {
+    const refused = items.filter((item) => Object.keys(item).some((name) => BESIDE.has(name)));
+    const error = { code: "SERVICE_UNAVAILABLE", message: "This needs a socket" };
+    if (refused.length) this.#tell({ type: "subscribed", id, channels: refused.map(({ channel }) => ({ channel, error })) });
+    const rest = items.filter((item) => !refused.includes(item));
+    if (!rest.length) return;
+    this.#again(() => {
+      for (const { channel, offset, epoch } of rest) this.#channels.set(channel, { id, place: offset ? { offset, epoch } : null });
+    });
+  }
+
+  #again(change) {
+    change();
+    this.#readIn(GATHER_MS);
+  }
+
+  #readIn(ms) {
+    clearTimeout(this.#gathering);
+    this.#gathering = setTimeout(() => this.#read(), ms);
+  }
+
+  #pad() {
+    this.#padding = `&padding=${PADDING}`;
+    this.#read();
+  }
+
+  async #read() {
+    this.#reading?.abort();
+    if (!this.#channels.size) return;
+    const { signal } = (this.#reading = new AbortController());
+    const heldBack = this.#padding ? undefined : setTimeout(() => signal.aborted || this.#pad(), HELD_BACK_MS);
+    try {
+      const answer = await this.#fetchStream(AbortSignal.any([signal, this.#end.signal]));
+      if (!answer.ok) return await this.#refused(answer);
+      await this.#take(answer.body.pipeThrough(new TextDecoderStream()).getReader(), () => clearTimeout(heldBack));
+    } catch {
+      // It ended; how does not matter.
+    } finally {
+      clearTimeout(heldBack);
+    }
+    if (!signal.aborted) this.#on.closed({ code: this.#code });
+  }
+
+  #fetchStream(signal) {
+    const query = [...this.#channels.keys()].map((name) => `channel=${encodeURIComponent(name)}`).join("&");
+    const cursor = this.#cursor || this.#first();
+    const headers = { Accept: "text/event-stream", ...(cursor && { "Last-Event-ID": cursor }) };
+    return this.#send(`v2/stream/events?${query}${this.#padding}`, { headers, signal });
+  }
+
+  /** None of the channels can be had, or the stream itself cannot. */
+  async #refused(answer) {
+    if (!OF_CHANNELS.includes(answer.status)) return this.#ended(answer);
+    const { error } = await answer.json();
+    // A hub of before that door.
+    if (error.code === "RESOURCE_NOT_FOUND") return this.#on.closed({ code: 1006, status: answer.status });
+    this.#subscribed([...this.#channels.keys()].map((channel) => ({ channel, error })));
+  }
+
+  /** The places of a socket as a cursor: of the log the one that is least far; others cannot be said, and are reset where they are not the end. */
+  #first() {
+    const places = [...this.#channels].filter(([name, { place }]) => place && OF_LOG.test(name)).map(([, { place }]) => place);
+    if (!places.length) return "";
+    const { offset, epoch } = places.reduce((a, b) => (isAfter(a.offset, b.offset) ? b : a));
+    return `${offset}.${epoch}`;
+  }
+
+  /** Read messages (HTML Living Standard, section 9.2.6), as the hub writes them: one line of data each. */
+  async #take(reader, heard) {
+    let rest = "";
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+      heard();
+      const messages = (rest + piece.value).split("\n\n");
+      rest = messages.pop();
+      messages.forEach((message) => this.#message(message));
+    }
+  }
+
+  #message(message) {
+    let frame = { type: "comment" }; // anything is a sign of life
+    for (const line of message.split("\n")) {
+      if (line.startsWith("id: ")) this.#cursor = line.slice(4);
+      else if (line.startsWith("data: ")) frame = parsed(line.slice(6)) ?? frame;
+    }
+    if (frame.type === "disconnect") this.#code = frame.code;
+    if (frame.type === "subscribed") this.#subscribed(frame.channels);
+    else this.#on.frame(frame.type === "welcome" ? { type: "comment" } : frame);
+  }
+
+  #subscribed(items) {
+    for (const item of items) {
+      const { id, place } = this.#channels.get(item.channel) ?? {};
+      // The cursor was that of the channel that is least far: others get again what they have.
+      const isBefore = place?.epoch === item.epoch && isAfter(place.offset, item.offset);
+      if (id) this.#on.frame({ type: "subscribed", id, channels: [isBefore ? { ...item, offset: place.offset } : item] });
+      this.#joined(item);
+    }
+  }
+
+  #joined({ channel, offset, epoch, error }) {
+    const known = this.#channels.get(channel);
+    if (error || !known) return this.#channels.delete(channel);
+    const isElsewhere = known.place && !OF_LOG.test(channel) && (known.place.offset !== offset || known.place.epoch !== epoch);
+    if (isElsewhere) this.#on.frame({ type: "reset", channel, offset, epoch, reason: "history" });
+    Object.assign(known, { id: null, place: null });
+  }
+
+  // Requests.
+
+  async #request({ type, id, channel, data, offset, ...more }) {
+    const path = `v2/channels/${encodeURIComponent(channel ?? "")}/${type}`;
+    const query = new URLSearchParams({ ...more, ...(offset && { after: offset }) });
+    const isWrite = type === "publish";
+    if (!isWrite && type !== "history" && !(type === "presence" && data === undefined)) {
+      return this.#tell({ type: "error", id, error: { code: "SERVICE_UNAVAILABLE", message: "This needs a socket" } });
+    }
+    const options = isWrite
+      ? { method: "POST", body: JSON.stringify({ data }), headers: { "Content-Type": "application/json" } }
+      : {};
+    const body = await this.#body(isWrite ? path : `${path}?${query}`, options);
+    if (body?.error) this.#on.frame({ type: "error", id, error: body.error });
+    else if (body) this.#on.frame({ type: "result", id, result: body });
+  }
+
+  async #body(path, options) {
+    try {
+      return await (await this.#send(path, options)).json();
+    } catch {
+      return null; // its time runs out
+    }
+  }
+
+  #send(path, { headers, signal = this.#end.signal, ...options } = {}) {
+    const own = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
+    return this.#fetch(new URL(path, this.#url), { ...options, signal, headers: { ...own, ...headers } });
+  }
+
+  async #ended(answer) {
+    const seconds = Number(answer.headers.get("Retry-After"));
+    const { error } = (await answer.json().catch(() => null)) ?? {};
+    this.#on.closed({ code: 1006, status: answer.status, reason: error?.message, ...(seconds && { retry_after_ms: seconds * 1000 }) });
+  }
+}

@@ -37,9 +37,9 @@ _SAFE: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-# How a page names a file, and a module another one beside it.
+# How a page names a file, and a module another one beside or below it.
 _IN_PAGE = re.compile(rb'(?<=")/web/([\w./-]+)(?=")')
-_IN_MODULE = re.compile(rb'(?<=")\./([\w.-]+)(?=")')
+_IN_MODULE = re.compile(rb'(?<=")\./([\w./-]+)(?=")')
 _HASHED = re.compile(r"\.[0-9a-f]{16}(?=\.[a-z]+$)")
 # Where nodes of two releases stand behind one address, a page of one may ask the other for its files: what that has is given, and
 # kept by nobody under this name.
@@ -47,14 +47,15 @@ _OTHERS = "no-store"
 
 
 class PageDoor:
-    """The pages, and `/web/<name>` of every file of a folder; raises ValueError where files refer to each other in a ring."""
+    """The pages, and `/web/<name>` of every file of a folder; raises ValueError where files refer to each other in a ring.
 
-    def __init__(self, folder: Path) -> None:
-        files = {
-            file.relative_to(folder).as_posix(): file.read_bytes()
-            for file in sorted(folder.rglob("*"))
-            if file.suffix in _KINDS
-        }
+    Folders that are kept elsewhere are served as if they stood in it.
+    """
+
+    def __init__(self, folder: Path, *elsewhere: Path) -> None:
+        files = _files(folder, folder)
+        for each in elsewhere:
+            files |= _files(each, each.parent)
         self._names = _Names(files)
         self._hashed = {self._names.of(name): self._text(name, IMMUTABLE) for name in files}
         self._plain = {name: self._text(name, REVALIDATED) for name in files}
@@ -80,6 +81,14 @@ class PageDoor:
         if text is None:
             raise web.HTTPNotFound
         return await answered(request, text)
+
+
+def _files(folder: Path, root: Path) -> dict[str, bytes]:
+    return {
+        file.relative_to(root).as_posix(): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.suffix in _KINDS
+    }
 
 
 class _Names:

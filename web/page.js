@@ -5,6 +5,7 @@ import { CreateForm } from "./create.js";
 import { Feed } from "./feed.js";
 import { Base } from "./knowledge.js";
 import { Rest } from "./rest.js";
+import { Room } from "./room.js";
 import { KINDS, Session } from "./session.js";
 import { tab } from "./tab.js";
 import { Twin } from "./twin.js";
@@ -16,6 +17,7 @@ class Page {
   #base = new Base(byId("base"));
   #chat = new Chat(byId("chat"));
   #twin = new Twin(byId("twin"));
+  #room = new Room(byId("room"));
   #form = new CreateForm(byId("create"));
   #session = null;
   #until = 0;
@@ -24,8 +26,6 @@ class Page {
     byId("gate-form").addEventListener("submit", (event) => this.#given(event));
     byId("change-key").addEventListener("click", () => this.#ask());
     byId("now").addEventListener("click", () => this.#session.open());
-    addEventListener("online", () => this.#session?.check());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#session?.check());
     setInterval(() => this.#countDown(), 250);
     if (matchMedia("(max-width: 60rem)").matches) KINDS.forEach((kind) => (byId(kind).open = false));
     if (tab.key) this.#begin(tab.key, "app");
@@ -44,7 +44,7 @@ class Page {
     const rest = new Rest(key);
     this.#form.use(rest);
     this.#show(view);
-    const views = { base: this.#base, chat: this.#chat, twin: this.#twin };
+    const views = { base: this.#base, chat: this.#chat, twin: this.#twin, room: this.#room };
     this.#session = new Session(key, this.#feed, rest, views, (state) => this.#onState(state));
   }
 

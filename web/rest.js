@@ -122,10 +122,16 @@ export class Rest {
     return this.#send("POST", `/v2/simulations/${simulation}/cancel`, null);
   }
 
-  /** Return the drawing of a simulation, as a Blob. Raises Refused. */
-  async plot(simulation, signal) {
+  /** Return a simulation with its series. Raises Refused. */
+  simulation(id, signal) {
+    return this.#ask("GET", `/v2/simulations/${id}`, { signal });
+  }
+
+  /** Return the drawing of a simulation, as a Blob; `indicator` "": what has changed most. Raises Refused. */
+  async plot(simulation, indicator, signal) {
     const options = { headers: { Accept: "image/svg+xml" }, signal };
-    return (await this.#answer("GET", `/v2/simulations/${simulation}/plot`, options)).blob();
+    const query = indicator ? `?indicator=${encodeURIComponent(indicator)}` : "";
+    return (await this.#answer("GET", `/v2/simulations/${simulation}/plot${query}`, options)).blob();
   }
 
   #send(method, path, body, headers = {}) {

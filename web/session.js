@@ -1,8 +1,8 @@
-/** What belongs to one key: the stream, and what it feeds. The next key gets another. */
+/** What belongs to one key: the connection, and what it feeds. The next key gets another. */
 
 import { clock } from "./feed.js";
+import { isAfter, Live } from "./live/index.js";
 import { Resources } from "./resources.js";
-import { isAfter, Stream } from "./stream.js";
 import { tab } from "./tab.js";
 
 export const KINDS = ["agents", "knowledge", "twins"];
@@ -13,72 +13,135 @@ export class Session {
   #base;
   #chat;
   #twin;
+  #room;
   #rest;
-  #stream;
+  #live;
+  /** @type {Map<string, Subscription>} the rooms that the views are in, by channel */
+  #rooms = new Map();
   #resources;
-  #state = "";
-  #hasRead = false;
+  /** What the hub has answered for the kinds, and is not shown yet. */
+  #answers = [];
+  #read = new Set();
+  #hasBegun = false;
+  #isLost = false;
   #lostAt = null;
   #lastReset = "";
   #onState;
 
-  /** Connects at once; `base`, `chat` and `twin` are the views of one of each kind, `onState` hears each state of the stream. */
-  constructor(key, feed, rest, { base, chat, twin }, onState) {
+  /** Connects at once; `base`, `chat`, `twin` and `room` are the views of one of each kind, `onState` hears each state of the connection. */
+  constructor(key, feed, rest, { base, chat, twin, room }, onState) {
     this.#key = key;
     this.#feed = feed;
     this.#base = base;
     this.#chat = chat;
     this.#twin = twin;
+    this.#room = room;
     this.#rest = rest;
     this.#onState = onState;
     const opens = {
-      agents: (id, name) => chat.open(id, name, rest, this.#stream),
+      agents: (id, name) => chat.open(id, name, rest, this),
       knowledge: (id, name) => base.open(id, name, rest),
-      twins: (id, name) => twin.open(id, name, rest, this.#stream),
+      twins: (id, name) => twin.open(id, name, rest, this),
     };
     this.#resources = new Map(
       KINDS.map((kind) => [kind, new Resources(kind, rest, document.getElementById(kind), opens[kind])]),
     );
-    const url = `${location.origin.replace("http", "ws")}/v2/stream`;
-    this.#stream = new Stream({ url, key, channels: KINDS, since: tab.since, listener: this });
-    this.#stream.open();
+    this.#live = new Live({ apiKey: key, onState: (state) => this.#changed(state) });
+    this.#live.subscribeAll(KINDS, {
+      ...tab.since,
+      onEvent: (frame) => this.#event(frame),
+      onReset: (frame) => this.#reset(frame),
+      onJoined: (item) => this.#answered(item),
+      onRefused: (error, isFinal, channel) => this.#answered({ channel, error }),
+    });
+    room.begin(this.#live);
+    this.#live.open();
   }
 
-  onState(state) {
-    if (state.name === "waiting" && this.#state === "live") this.#lostAt = new Date();
-    if (state.name !== "connecting") this.#state = state.name;
-    this.#onState(state);
+  /** Connect now, not later. */
+  open() {
+    this.#live.open();
   }
 
-  onSubscribed(all) {
-    tab.keep(this.#key);
-    const channels = all.filter(({ channel }) => KINDS.includes(channel));
-    const rooms = all.filter(({ channel }) => !KINDS.includes(channel));
-    rooms.forEach((each) => this.#live.forEach((view) => view.joined(each)));
+  /** End, silently. */
+  close() {
+    this.#onState = () => {};
+    this.#room.end();
+    this.#live.close();
+    this.#base.close();
+    this.#views.forEach((view) => view.close());
+    this.#resources.forEach((resources) => resources.close());
+  }
+
+  /** Be in a room too, now and after each return; the views hear of it. */
+  join(channel) {
+    if (this.#rooms.has(channel)) return;
+    const tell = (what) => (told) => this.#views.forEach((view) => view[what](told));
+    const room = this.#live.subscribe(channel, {
+      onEvent: tell("apply"),
+      onReset: tell("reset"),
+      onJoined: tell("joined"),
+      onRefused: (error, isFinal) => {
+        if (isFinal) this.#rooms.delete(channel);
+        tell("joined")({ channel, error });
+      },
+      onLeft: (error) => {
+        this.#rooms.delete(channel);
+        tell("joined")({ channel, error });
+      },
+    });
+    this.#rooms.set(channel, room);
+  }
+
+  /** Be in it no longer. */
+  leave(channel) {
+    this.#rooms.get(channel)?.close();
+    this.#rooms.delete(channel);
+  }
+
+  #changed({ state, why = "", in_ms: wait = 0, credential = false }) {
+    if (state === "live") this.#settle();
+    if (state === "live") this.#isLost = false;
+    else if (state === "waiting" && this.#hasBegun && !this.#isLost) {
+      this.#isLost = true;
+      this.#lostAt = new Date();
+    }
+    const names = { joining: "connecting", stopped: "ended" };
+    const told = { name: names[state] ?? state, why: sentence(why), until: Date.now() + wait, isCredential: credential };
+    this.#onState(told);
+  }
+
+  #answered(answer) {
+    this.#answers.push(answer);
+    if (this.#live.state === "live") this.#settle();
+  }
+
+  /** Show what became of the kinds, together. */
+  #settle() {
+    const channels = this.#answers.splice(0);
     if (!channels.length) return;
+    tab.keep(this.#key);
     this.#noteReturn(channels);
     const joined = channels.filter(({ error }) => !error);
     if (joined.length && !tab.since) tab.begin(earliest(joined));
     for (const { channel, error } of channels) {
       if (error) this.#resources.get(channel).refuse(error.message);
-      else if (!this.#hasRead) this.#resources.get(channel).read();
+      else if (!this.#read.has(channel)) this.#resources.get(channel).read();
+      if (!error) this.#read.add(channel);
     }
-    if (!this.#hasRead) this.#live.forEach((view) => view.reopen(this.#rest, this.#stream));
-    this.#hasRead = true;
+    if (!this.#hasBegun) this.#views.forEach((view) => view.reopen(this.#rest, this));
+    this.#hasBegun = true;
   }
 
-  onEvent(frame) {
-    if (!KINDS.includes(frame.channel)) return this.#live.forEach((view) => view.apply(frame));
+  #event(frame) {
     const resources = this.#resources.get(frame.channel);
     this.#feed.event(frame, resources.nameOf(frame.event));
     resources.apply(frame.event);
     this.#base.apply(frame.event);
-    this.#live.forEach((view) => view.happened(frame.event));
+    this.#views.forEach((view) => view.happened(frame.event));
   }
 
-  onReset(frame) {
-    const { channel, offset, epoch, reason } = frame;
-    if (!KINDS.includes(channel)) return this.#live.forEach((view) => view.reset(frame));
+  #reset({ channel, offset, epoch, reason }) {
     this.#resources.get(channel).read();
     this.#base.readAgain();
     this.#twin.readAgain();
@@ -90,26 +153,8 @@ export class Session {
     this.#feed.note(`${clock(new Date())}: ${cause}. Some events may be missing here; the resources were read again.`, "warning");
   }
 
-  /** The network has changed, or the page is seen again: find out whether the connection still works. */
-  check() {
-    this.#stream.check();
-  }
-
-  /** Connect now, not later. */
-  open() {
-    this.#stream.open();
-  }
-
-  /** End, silently. */
-  close() {
-    this.#stream.close();
-    this.#base.close();
-    this.#live.forEach((view) => view.close());
-    this.#resources.forEach((resources) => resources.close());
-  }
-
   /** The views that are in rooms of their own; each hears of all, and minds its own. */
-  get #live() {
+  get #views() {
     return [this.#chat, this.#twin];
   }
 
@@ -124,4 +169,8 @@ export class Session {
 function earliest(places) {
   const { offset, epoch } = places.reduce((a, b) => (isAfter(a.offset, b.offset) ? b : a));
   return { offset, epoch };
+}
+
+function sentence(text) {
+  return text && text[0].toUpperCase() + text.slice(1);
 }

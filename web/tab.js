@@ -1,4 +1,4 @@
-import { isAfter } from "./stream.js";
+import { isAfter } from "./live/index.js";
 
 /** What a tab keeps over a reload, and forgets when it is closed: the key, and where its lines begin. */
 export const tab = {
@@ -29,6 +29,16 @@ export const tab = {
   hush() {
     sessionStorage.removeItem("hub.chat");
   },
+  /** The name of the room that one is in. */
+  get room() {
+    return sessionStorage.getItem("hub.room");
+  },
+  enter(room) {
+    sessionStorage.setItem("hub.room", room);
+  },
+  goOut() {
+    sessionStorage.removeItem("hub.room");
+  },
   /** The id of the twin that is open. */
   get twin() {
     return sessionStorage.getItem("hub.twin");
@@ -42,6 +52,7 @@ export const tab = {
   forget() {
     this.hush();
     this.lookAway();
+    this.goOut();
     sessionStorage.removeItem("hub.key");
     sessionStorage.removeItem("hub.since");
   },

@@ -11,18 +11,18 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from hub.main import WEB
+from hub.main import LIVE, WEB
 from hub.pages import PageDoor
 
 IMMUTABLE = "public, max-age=31536000, immutable"
-REFERENCE = re.compile(r'(?:src|href)="(/web/[^"]+)"|from "\./([^"]+)"')
+REFERENCE = re.compile(r'(?:src|href)="(/web/[^"]+)"|(?:from |import\()"\./([^"]+)"')
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncGenerator[aiohttp.ClientSession]:
-    """Serve the folder's pages, and give a client that unpacks nothing."""
+async def served(*folders: Path) -> AsyncGenerator[aiohttp.ClientSession]:
+    """Serve the folders' pages, and give a client that unpacks nothing."""
     app = web.Application()
-    PageDoor(folder).add_to(app)
+    PageDoor(*folders).add_to(app)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -42,22 +42,24 @@ async def _text(client: aiohttp.ClientSession, path: str) -> tuple[str, str]:
 
 async def test_everything_that_the_page_loads_is_immutable() -> None:
     """The page itself is asked for each time; all that it names, and all that these name, is kept for ever."""
-    async with served(WEB) as client:
+    async with served(WEB, LIVE) as client:
         pages = [await _text(client, path) for path in ("/", "/docs")]
         assert [cache for _, cache in pages] == ["public, no-cache"] * 2
         seen: set[str] = set()
-        left = [page for page, _ in pages]
+        left = [("/web/", page) for page, _ in pages]
         while left:
-            for found in REFERENCE.finditer(left.pop()):
-                path = found[1] or f"/web/{found[2]}"
+            folder, text = left.pop()
+            for found in REFERENCE.finditer(text):
+                path = found[1] or folder + found[2]
                 if path not in seen:
                     seen.add(path)
                     text, kept = await _text(client, path)
                     assert kept == IMMUTABLE, path
                     assert re.search(r"\.[0-9a-f]{16}\.\w+$", path), path
-                    left.append(text)
+                    left.append((path[: path.rindex("/") + 1], text))
         loaded = {re.sub(r"\.[0-9a-f]{16}", "", path.rpartition("/")[2]) for path in seen}
-        assert loaded == {file.name for file in WEB.rglob("*") if file.suffix in (".js", ".css", ".svg")}
+        files = (*WEB.rglob("*"), *LIVE.rglob("*"))
+        assert loaded == {file.name for file in files if file.suffix in (".js", ".css", ".svg")}
 
 
 async def test_page_is_kept_by_its_tag_and_packed() -> None:

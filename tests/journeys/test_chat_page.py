@@ -80,17 +80,20 @@ async def test_agent_answers_from_a_knowledge_base(browser: BrowserContext, hub:
 async def test_message_that_is_sent_before_the_conversations_are_there(
     browser: BrowserContext, hub: HubProcess, key: str, title: str | None
 ):
-    """It waits for them, and is said once, in the one that is opened then."""
+    """It waits for them, and is said once, in the one that is opened then.
+
+    Where a conversation was begun at once, its answer came after the list was shown: the order in which what was said got lost.
+    """
     async with RestClient(hub.base_url, key) as client:
         agent = (await client.call("POST", "/v2/agents", {"name": "Ada"})).body["id"]
         if title is not None:
             await client.call("POST", f"/v2/agents/{agent}/sessions", {"title": title})
     page = await opened(browser, hub, key)
-    asked, may_go = asyncio.Event(), asyncio.Event()
+    asked, may_list, may_begin = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def late(route: Route) -> None:
         asked.set()
-        await may_go.wait()
+        await (may_list if route.request.method == "GET" else may_begin).wait()
         await route.continue_()
 
     await page.route(re.compile(r"/sessions(\?|$)"), late)
@@ -99,7 +102,11 @@ async def test_message_that_is_sent_before_the_conversations_are_there(
     await chat.get_by_label("Message").press("Enter")
     await asyncio.wait_for(asked.wait(), PATIENCE_SECONDS)
     await expect(chat.locator("#messages li")).to_have_count(0)
-    may_go.set()
+    async with page.expect_response(lambda answer: answer.request.method == "GET") as listed:
+        may_list.set()
+    await (await listed.value).finished()
+    await page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    may_begin.set()
     await expect(chat.locator("#messages li")).to_have_count(2)
     await expect(chat.locator("#messages .text").first).to_have_text("How long?")
     await expect(chat.get_by_label("Conversation").locator("option:checked")).to_have_text(title or "How long?")

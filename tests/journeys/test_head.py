@@ -52,11 +52,13 @@ async def test_head_answers_as_get_without_a_body(
         ids["keys"] = (await rest.call("POST", "/v2/keys", {"name": "CI", "scopes": ["read:agents"]})).body["id"]
         (job,) = await organisation.rows(A_JOB, organisation.id)
         ids["jobs"] = str(job["id"])
+        ids |= {"chats": "lobby", "namespaces": "chat"}
         ids |= await _of_the_log(rest)
         document = (await rest.call("GET", "/openapi.json")).body
         for path in (*(path for path, methods in document["paths"].items() if "get" in methods), *OTHERS):
             kind = path.split("/")[2] if "{id}" in path else ""
             asked = path.replace("{id}", ids.get(kind, "")).replace("{replay}", ids["replay"])
+            asked = asked.replace("{channel}", "chat:lobby")
             asked += f"?to={ids['twins']}" if path.endswith("/paths") else ""
             (status, said, whole), (head_status, head_said, nothing) = [
                 await _ask(client, method, asked) for method in ("GET", "HEAD")

@@ -13,7 +13,7 @@ from aiohttp import web
 from playwright.async_api import BrowserContext, Page, expect
 
 from core.store.engines import EngineUrls
-from hub.main import WEB
+from hub.main import LIVE, WEB
 from hub.pages import PageDoor
 from hub.stream.codes import ALL_CODES, comes_back
 from tests.harness.engines import Template, flush, run
@@ -256,7 +256,7 @@ class ScriptedHub:
     async def listen(self) -> str:
         """Serve the page and a stream at a free port; return the address."""
         app = web.Application()
-        PageDoor(WEB).add_to(app)
+        PageDoor(WEB, LIVE).add_to(app)
         app.router.add_get("/v2/stream", self._stream)
         app.router.add_get("/v2/{kind}", self._list)
         self._runner = web.AppRunner(app)
@@ -280,14 +280,15 @@ class ScriptedHub:
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=("aimatrix.json",))
         await socket.prepare(request)
-        await socket.receive_json()
-        await socket.send_json({"type": "welcome", "id": "key", "ping_interval_ms": 25_000})
-        wanted = (await socket.receive_json())["channels"]
+        opening = await socket.receive_json()
+        await socket.send_json({"type": "welcome", "id": opening["id"], "ping_interval_ms": 25_000})
+        asked = await socket.receive_json()
+        wanted = asked["channels"]
         self.subscribed.append(wanted)
         if len(self.subscribed) == 3:
             self._was_asked_thrice.set()
         places = [{"offset": "0", "epoch": "e", "recovered": True, **item} for item in wanted]
-        await socket.send_json({"type": "subscribed", "id": "channels", "channels": places})
+        await socket.send_json({"type": "subscribed", "id": asked["id"], "channels": places})
         first = len(self.subscribed) == 1
         for offset in ("9", "9", "10") if first else ("10", "11"):
             await socket.send_json({"type": "event", "channel": "agents", "offset": offset, "event": event(offset)})
@@ -341,10 +342,10 @@ async def test_page_comes_back_after_the_codes_that_the_hub_says(scripted_hub: S
     page = await browser.new_page()
     await page.goto(await scripted_hub.listen())
     codes = [*(code.code for code in ALL_CODES), 1006, 1011, 1012, 3000, 3499, 3500, 3999, 4000, 4499, 4500, 4999]
-    told = await page.evaluate("async codes => codes.map((await import('/web/stream.js')).comesBack)", codes)
+    told = await page.evaluate("async codes => codes.map((await import('/web/live/rules.js')).comesBack)", codes)
     assert dict(zip(codes, told, strict=True)) == {code: comes_back(code) for code in codes}
     waits = await page.evaluate(
-        "async () => { const { backoff } = await import('/web/stream.js');"
-        " return [0, 3, 50].map(attempt => [backoff(attempt, () => 0), backoff(attempt, () => 1)]); }"
+        "async () => { const { pause } = await import('/web/live/rules.js');"
+        " return [0, 3, 50].map(failures => [pause(failures, 0), pause(failures, 1)]); }"
     )
-    assert waits == [[125, 250], [1000, 2000], [5000, 10000]]
+    assert waits == [[0, 500], [0, 4000], [0, 30000]]

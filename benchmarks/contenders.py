@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -239,17 +239,26 @@ class LiveContender:
 
     @asynccontextmanager
     async def joined(
-        self, crowd: Crowd, pace: Pace, *, headers: Sequence[str] = (), event: str = ""
+        self,
+        crowd: Crowd,
+        pace: Pace,
+        *,
+        headers: Sequence[str] = (),
+        event: str = "",
+        options: Mapping[str, Any] | None = None,
+        room: str = "",
     ) -> AsyncGenerator[Members]:
-        """Open members of new rooms, where the generator will publish; `headers` go with their handshakes.
+        """Open members of new rooms, or of `room`, where the generator will publish; `headers` go with their handshakes.
 
-        `event` is published instead of the usual one. With `headers` frames may be compressed: then the n-th is message n.
+        `event` is published instead of the usual one, `options` stand beside the channel when it is subscribed. With
+        `headers` frames may be compressed: then the n-th is message n.
         """
         organisation = await self._bench.hub.organisation("reads")
         prefix = f"chat:bench-{uuid4().hex[:12]}-"
-        self.room = prefix + room_name(0)
-        broker = await self._broker(organisation.id, prefix, crowd.rooms, event)
-        joining = hub_joining(organisation.key, (prefix + ROOM,))
+        rooms = [room] if room else [prefix + room_name(number) for number in range(crowd.rooms)]
+        self.room = rooms[0]
+        broker = await self._broker(organisation.id, rooms, event)
+        joining = hub_joining(organisation.key, ({"channel": room or prefix + ROOM, **(options or {})},))
         joining = replace(joining, headers=(*joining.headers, *headers))
         async with joined(
             self._bench.generators,
@@ -267,11 +276,11 @@ class LiveContender:
         """Measure one window."""
         return await measure_window(members, Scales(self.server, [self._redis]))
 
-    async def _broker(self, org_id: UUID, prefix: str, rooms: int, event: str) -> Broker:
+    async def _broker(self, org_id: UUID, rooms: Sequence[str], event: str) -> Broker:
         recorder = _Recorder()
         store = LiveStore(cast("Redis", recorder))
-        for room in range(rooms):
-            await store.publish(org_id, f"{prefix}{room_name(room)}", event or event_template())
+        for room in rooms:
+            await store.publish(org_id, room, event or event_template())
         client = connect_redis(self._bench.hub.redis_url)
         try:
             await client.script_load(Path(live_store.__file__).with_name("live_publish.lua").read_text())

@@ -9,10 +9,11 @@ import shutil
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -124,8 +125,8 @@ class Members:
         return Window(deliveries, nanoseconds / 1e9, cpu_us / 1e6, messages, p50 / 1000, p99 / 1000, most / 1000)
 
 
-def hub_joining(key: str, channels: Sequence[str] = ("agents",)) -> Joining:
-    """Tell how a connection subscribes to channels of the hub."""
+def hub_joining(key: str, channels: Sequence[str | Mapping[str, Any]] = ("agents",)) -> Joining:
+    """Tell how a connection subscribes to channels of the hub, each named, or with its options."""
     return Joining(
         path="/v2/stream",
         headers=(f"Authorization: Bearer {key}",),

@@ -51,9 +51,15 @@ def test_quick_run_measures_everything_and_leaves_the_readme():
         "2 processes",
         "of now, of one type",
         "asyncpg, a plain upsert",
+        "a room of 40",
         "`serve --workers 2`",
         "2 read nothing",
+        "server-sent events, a log",
         "log channel",
+        "filtered, 8 in flight",
+        "plain, beside a filter",
+        "newest of each key",
+        "**JavaScript SDK** in Node",
     ):
         assert f"| {row}" in said
     assert "| subscribers | POST answered, p50 ms |" in said

@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := hub rest handlers rooms core
+CODE := hub rest handlers rooms core sdks/python
 
 .PHONY: run test setup check tests format lock lock-peers lock-semantic bench eval flame peers semantic soak fuzz clean
 
@@ -20,14 +20,15 @@ $(READY): requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing pinned packages into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
-	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "aimatrix-hub.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "aimatrix-hub.pth").write_text(f"{pathlib.Path.cwd()}\n{pathlib.Path.cwd()}/sdks/python\n")'
 	@touch $(READY)
 
 check: $(READY)
 	$(BIN)/ruff check $(CODE) tests benchmarks
 	$(BIN)/ruff format --check $(CODE) tests benchmarks
 	$(BIN)/basedpyright
-	$(BIN)/lint-imports
+	@# PYTHONPATH: where a .venv was made before the SDK was there.
+	PYTHONPATH=sdks/python $(BIN)/lint-imports
 
 # The whole is shared by workers, one a processor. What ARGS name is not, unless they say so: make tests ARGS="-n logical tests/rest"
 tests: $(READY)

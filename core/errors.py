@@ -79,7 +79,10 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         ),
         ErrorKind("HTTPS_REQUIRED", 403, "This hub is reached by HTTPS only", "Send the same request to https://."),
         ErrorKind("FORBIDDEN", 403, "The credential may not do this", "Use a credential that may."),
+        ErrorKind("MUTED", 403, "You may not speak in this chat", "Wait until it ends, or ask who moderates the chat."),
+        ErrorKind("BANNED", 403, "You may not be in this chat", "Wait until it ends, or ask who moderates the chat."),
         ErrorKind("RESOURCE_NOT_FOUND", 404, "There is no such resource", "Check the path and the id."),
+        ErrorKind("CHANNEL_NOT_FOUND", 404, "There is no such channel", "Check the channel's name."),
         ErrorKind(
             "METHOD_NOT_ALLOWED",
             405,
@@ -122,6 +125,7 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         ErrorKind(
             "VALUE_OUT_OF_RANGE", 422, "A value is out of range", "Send a value within the range.", place="detail"
         ),
+        ErrorKind("NOT_CHANGEABLE", 422, "This is not for anybody to set", "Leave the field out.", place="detail"),
         ErrorKind(
             "IDEMPOTENCY_KEY_REUSED",
             422,
@@ -190,8 +194,8 @@ CATALOGUE: Mapping[str, ErrorKind] = {
         ErrorKind(
             "LIMIT_EXCEEDED",
             422,
-            "The execution has met a limit of its agent",
-            "Raise the limit in the agent's config, or ask for less.",
+            "The execution or simulation has met a limit of what one may take",
+            "Ask for less: a smaller model, fewer steps; or raise the limit in the agent's config.",
             place="execution",
         ),
         ErrorKind(
@@ -223,12 +227,18 @@ CATALOGUE: Mapping[str, ErrorKind] = {
             "See docs/protocol.md for the types.",
             place="frame",
         ),
-        ErrorKind("CHANNEL_NOT_FOUND", 404, "There is no such channel", "Check the channel's name.", place="frame"),
         ErrorKind(
             "TOO_MANY_CHANNELS",
             422,
             "The connection has all the channels it may have",
             "Unsubscribe, or open another.",
+            place="frame",
+        ),
+        ErrorKind(
+            "TOO_MANY_FILTERS",
+            422,
+            "The channel has all the different filters that it may have at once",
+            "Use a filter that others use, or none.",
             place="frame",
         ),
         ErrorKind(

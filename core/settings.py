@@ -114,10 +114,31 @@ class Settings(BaseSettings):
     returns_per_second: int = Field(
         500, ge=1, le=100_000, description="Sockets a second that a stopping node sends to the others."
     )
+    presence_grace: float = Field(
+        5.0, ge=0, le=300, description="Seconds for which a client that was cut off stays present in its channels."
+    )
     handshakes_waiting: int = Field(
         2000,
         ge=1,
         description="Streams that may wait in a process for their turn to open; more are refused with a slot.",
+    )
+    handshakes_per_second: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Streams that open in a process in a second, at most; others wait, or come back at a slot.",
+    )
+    overload_lag_ms: int = Field(
+        500,
+        ge=20,
+        le=60_000,
+        description="Milliseconds by which the event loop may be late, in the middle of a second, before joins are refused.",
+    )
+    memory_mib: int | None = Field(
+        None,
+        ge=128,
+        description="MiB that a process may have in memory before joins are refused; else 85 % of its control group's limit, "
+        "which all of the group use, or 75 % of the machine's.",
     )
     waiting_mib: int = Field(
         256,
@@ -126,6 +147,9 @@ class Settings(BaseSettings):
     )
     waiting_mib_per_organisation: int = Field(
         64, ge=1, description="MiB that may wait in a process for the slow readers of one organisation."
+    )
+    namespaces: Path | None = Field(
+        None, description="File (TOML) that says what goes for the channels of each namespace (docs/namespaces.md)."
     )
     fanout_slice: int = Field(
         1000,

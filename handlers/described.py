@@ -19,3 +19,10 @@ class Described:
 
 
 WITHOUT_NUL = Described("pattern", r"^[^\u0000]*$")
+
+
+def no_nul(text: str) -> str:
+    """Return a text that PostgreSQL can hold; raises ValueError for one with NUL characters. WITHOUT_NUL says so in schemas."""
+    if "\x00" in text:
+        raise ValueError("NUL characters are not allowed")
+    return text

@@ -52,7 +52,7 @@ class AgentOperations:
         self._telling = Telling(rooms)
         self._kinds = (
             ExecutionOperations(executions, Answering(jobs), executing, clock),
-            Sessions(executions, self._telling),
+            Sessions(executions, self._telling, Leaving(jobs)),
             Talking(executions, self._telling),
         )
 

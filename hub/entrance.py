@@ -7,6 +7,7 @@ from aiohttp import web
 
 from core.clock import Clock
 from core.errors import HubError
+from core.pressure import Pressure
 from core.settings import Settings
 from core.store.database import Database
 from core.store.redis import Redis
@@ -34,7 +35,7 @@ def add_rules(
         Cors(settings.origins).add_to(app)
 
 
-def health_of(database: Database, redis: Redis, feeds: Feeds, clock: Clock) -> HealthDoor:
+def health_of(database: Database, redis: Redis, feeds: Feeds, clock: Clock, pressure: Pressure) -> HealthDoor:
     """Return the door that tells how what the node stands on is."""
 
     async def ask_database() -> None:
@@ -45,4 +46,4 @@ def health_of(database: Database, redis: Redis, feeds: Feeds, clock: Clock) -> H
         if not feeds.connected:
             raise HubError("SERVICE_UNAVAILABLE")
 
-    return HealthDoor({"database": ask_database, "redis": redis.ping, "feed": ask_feed}, clock)
+    return HealthDoor({"database": ask_database, "redis": redis.ping, "feed": ask_feed}, clock, pressure)

@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 from core.clock import Clock
 from core.deadline import within
 from core.errors import HubError
+from core.pressure import Pressure
+from hub.overload.figures import shown
 
 ASK_SECONDS = 2.0
 # Anybody may ask, so the parts are asked once a second at most.
@@ -20,10 +22,14 @@ _DOWN = (HubError, OSError, TimeoutError, RedisError, asyncpg.PostgresError, asy
 
 
 class HealthDoor:
-    """`checks` return, or raise what a part fails by. Needs no credential; says nothing but names, states and times."""
+    """`checks` return, or raise what a part fails by. Needs no credential; says nothing but names, states and times.
 
-    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]], clock: Clock) -> None:
+    A node under `pressure` is no less healthy: taken out of a balancer, it would leave more to the others.
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]], clock: Clock, pressure: Pressure) -> None:
         self._checks = checks
+        self._pressure = pressure
         self._clock = clock
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
@@ -40,7 +46,8 @@ class HealthDoor:
                 self._found = dict(zip(self._checks, found, strict=True))
                 self._asked_at = self._clock.monotonic()
         is_up = all(part["status"] == "up" for part in self._found.values())
-        body = orjson.dumps({"status": "healthy" if is_up else "degraded", "parts": self._found})
+        told = {"status": "healthy" if is_up else "degraded", "parts": self._found, "pressure": shown(self._pressure)}
+        body = orjson.dumps(told)
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": "application/json"}
         return web.Response(status=200 if is_up else 503, body=body, headers=headers)
 

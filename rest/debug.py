@@ -20,6 +20,7 @@ from core.auth.caller import ADMIN_SCOPE, Caller
 from core.auth.reference import TokenReference
 from core.errors import HubError
 from core.masking import masked, masked_headers, masked_text
+from core.pressure import Calm, Part, Pressed
 from core.watch import Watch
 
 HEADER = "X-Hub-Debug"
@@ -33,11 +34,12 @@ _SHORTENED = (1500, 700, 300, 100)
 
 
 class Debugging:
-    """Decides which requests are shown, and shows them. `always` is HUB_DEBUG."""
+    """Decides which requests are shown, and shows them, unless there is too much else to do. `always` is HUB_DEBUG."""
 
-    def __init__(self, authenticator: Authenticator, *, always: bool) -> None:
+    def __init__(self, authenticator: Authenticator, *, always: bool, pressure: Pressed | None = None) -> None:
         self.always = always
         self._authenticator = authenticator
+        self._pressure = pressure or Calm()
         self._log = structlog.get_logger()
 
     async def allow(self, request: web.Request, watch: Watch, caller: Caller, operation: str) -> None:
@@ -56,7 +58,7 @@ class Debugging:
 
     def tell(self, request: web.Request, response: web.StreamResponse, watch: Watch, request_id: str) -> None:
         """Put the detail into the answer, where its head is not on its way yet, and into the log."""
-        if not self.always and "allowed" not in watch.kept:
+        if (not self.always and "allowed" not in watch.kept) or self._pressure.gives_up(Part.DEBUG):
             return
         watch.add("total", watch.began)
         detail = _detail(request, response, watch)

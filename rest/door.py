@@ -11,6 +11,7 @@ from core.clock import Clock
 from core.errors import HubError
 from core.operations.operation import Registry
 from core.operations.runner import Runner
+from core.pressure import Pressed
 from core.settings import Network
 from rest import catalogue
 from rest.atomic.endpoint import PATH as OPERATIONS
@@ -60,10 +61,11 @@ class RestDoor:
         *,
         debug: bool = False,
         trusted: Sequence[Network] = (),
+        pressure: Pressed | None = None,
     ) -> None:
         self._errors = ErrorAnswers(clock)
         self._request_ids = RequestIds()
-        debugging = Debugging(authenticator, always=debug)
+        debugging = Debugging(authenticator, always=debug, pressure=pressure)
         self._parts = Parts(
             runner,
             authenticator,
@@ -72,7 +74,7 @@ class RestDoor:
             self._request_ids,
             registry,
             debugging,
-            ServerSentEvents(clock, ready),
+            ServerSentEvents(clock, ready, pressure),
         )
         self._off = off
         self._failures = Failures(clock)
@@ -152,4 +154,6 @@ def _by_path(routes: Iterable[Route], registry: Registry) -> Iterator[tuple[str,
 
 
 def _add(app: web.Application, path: str, endpoint: Endpoint) -> None:
+    # A channel's name may have a slash, written as it is or as %2F.
+    path = path.replace("{channel}", "{channel:.+}")
     app.router.add_resource(path).add_route("*", endpoint.answer, expect_handler=endpoint.expect)

@@ -19,6 +19,7 @@ from core.clock import Clock
 from core.deadline import first_of
 from core.errors import HubError
 from core.operations.results import Item, Streamed
+from core.pressure import Calm, Part, Pressed
 from rest.asked import Answer
 
 KEEPALIVE_SECONDS = 15.0
@@ -30,10 +31,11 @@ _KEEPALIVE = b": keepalive\n\n"
 
 
 class ServerSentEvents:
-    """Sends streams. `ready` says whether this node takes traffic."""
+    """Sends streams. `ready` says whether this node takes traffic; a new stream is a join under `pressure`."""
 
-    def __init__(self, clock: Clock, ready: Callable[[], bool]) -> None:
+    def __init__(self, clock: Clock, ready: Callable[[], bool], pressure: Pressed | None = None) -> None:
         self._clock = clock
+        self._pressure = pressure or Calm()
         self._ready = ready
 
     async def send(
@@ -43,6 +45,8 @@ class ServerSentEvents:
         # nginx would hold the parts back.
         response = web.StreamResponse(status=answer.status, headers={**answer.headers, "X-Accel-Buffering": "no"})
         try:
+            if request.method == "GET":  # what a POST has begun goes on, and is told
+                self._pressure.check(Part.JOINS)
             first = await anext(streamed.parts, None)
             await response.prepare(request)
             sending = _Sending(request, response, streamed.parts, self._clock, self._ready)

@@ -1,6 +1,8 @@
 """Version 2: stable; what an unversioned path means where no API-Version is given."""
 
 from rest.branches import BRANCHES
+from rest.channels import CHANNELS
+from rest.chats import CHATS
 from rest.connections import CONNECTIONS
 from rest.documents import DOCUMENTS
 from rest.executions import EXECUTE, EXECUTIONS
@@ -8,6 +10,7 @@ from rest.jobs import JOBS
 from rest.keys import KEYS
 from rest.knowledge import EVALUATE, QUERY, QUERY_ALL
 from rest.knowledge_life import KNOWLEDGE_LIFE
+from rest.namespaces import NAMESPACES
 from rest.reading import READING
 from rest.routes import Version, routes_of
 from rest.sessions import SESSIONS
@@ -39,11 +42,14 @@ V2 = Version(
         *READING,
         *KEYS,
         *CONNECTIONS,
+        *CHANNELS,
         *JOBS,
         *DOCUMENTS,
         *KNOWLEDGE_LIFE,
         *SUBSCRIPTIONS,
         *WEBHOOKS,
+        *NAMESPACES,
+        *CHATS,
     ),
     status="stable",
     support_level="full_support",

@@ -15,16 +15,16 @@ import orjson
 from core.clock import Clock, rfc3339
 from core.deadline import ended_within
 from core.errors import HubError
-from core.events.event import namespace_of
 from core.ids import new_id
 from rooms.fence import Fence
 from rooms.live_feed import LiveFeed, LiveSink
 from rooms.live_following import Following, RoomReset
 from rooms.live_publisher import LivePublisher
 from rooms.live_recovery import LiveRecovery
-from rooms.live_rules import LIVE, carrier_of
+from rooms.live_rules import carrier_of
 from rooms.live_store import Head, LiveStore
 from rooms.live_wire import LiveEntry, live_channel
+from rooms.pace import OrganisationPaces
 from rooms.recovery import Bookmark
 from rooms.slots import TICK_SECONDS, Slots
 from rooms.switch import Switch
@@ -33,6 +33,8 @@ from rooms.tasks import Tasks
 RETRY_SECONDS = 0.25
 # Rooms whose heads are compared at once.
 COMPARED = 500
+# Of what is told and not kept, such as that somebody types.
+SIGNAL_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class LiveRooms:
 
     def __init__(self, store: LiveStore, *, switch: Switch, clock: Clock, sink: LiveSink) -> None:
         self.recovery = LiveRecovery(store, clock)
+        # What goes for each namespace, as the node knows it.
+        self.namespaces = store.namespaces
+        # What organisations publish here, where a namespace bounds that.
+        self.paces = OrganisationPaces(clock)
         self._store = store
         self._clock = clock
         self._sink = sink
@@ -69,6 +75,7 @@ class LiveRooms:
         self._comparing: asyncio.Task[None] | None = None
         self._due: dict[LiveFeed, None] = {}
         switch.when_connected(self._check)
+        self.namespaces.when_changed(self._rule)
 
     async def publish(
         self,
@@ -84,23 +91,29 @@ class LiveRooms:
         """Publish an event; `data` is JSON. The caller has checked who may do it (rooms/names.py).
 
         Raises Outrun and RoomLost where `fence` does not let it through, HubError PAYLOAD_TOO_LARGE beyond what the namespace
-        allows, and SERVICE_UNAVAILABLE when Redis does not answer: whether the event went out is unknown then. What is published
-        into one room goes out in the order of the calls.
+        allows, CHANNEL_NOT_FOUND where there is none, and SERVICE_UNAVAILABLE when Redis does not answer: whether the event went
+        out is unknown then. What is published into one room goes out in the order of the calls.
         """
-        rules = LIVE[namespace_of(channel)]
+        rules = self.namespaces.rules_of(org_id, channel)
+        if rules is None:
+            raise HubError("CHANNEL_NOT_FOUND")
         if len(data) > rules.message_bytes:
             raise HubError("PAYLOAD_TOO_LARGE", f"`data` has at most {rules.message_bytes} bytes in {rules.namespace}")
         event_id = event_id or new_id()
-        head = {
-            "id": str(event_id),
-            "type": type,
-            "source": source,
-            "subject": channel.replace(":", "/", 1),
-            "time": rfc3339(self._clock.now()),
-        }
-        envelope = f'{orjson.dumps(head)[:-1].decode()},"data":{data.decode()}}}'
+        envelope = self._envelope(event_id, channel, type, data, source)
         at = await self._publisher.publish(org_id, channel, envelope, fence)
         return Published(event_id, at.position, at.epoch)
+
+    async def signal(self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str) -> UUID:
+        """Tell those who are in the room now, and can read at once; nobody keeps it, and it has no offset. Returns its id.
+
+        Raises HubError PAYLOAD_TOO_LARGE over SIGNAL_BYTES, SERVICE_UNAVAILABLE when Redis does not answer.
+        """
+        if len(data) > SIGNAL_BYTES:
+            raise HubError("PAYLOAD_TOO_LARGE", f"`data` of what is not kept has at most {SIGNAL_BYTES} bytes")
+        event_id = new_id()
+        await self._store.signal(org_id, channel, self._envelope(event_id, channel, type, data, source))
+        return event_id
 
     async def history(
         self, org_id: UUID, channel: str, mark: Bookmark, *, before: int | None = None, limit: int
@@ -167,6 +180,22 @@ class LiveRooms:
         """Compare every room with Redis, in the background: when something may be missing."""
         self._check(list(self._slots))
 
+    def _envelope(self, event_id: UUID, channel: str, type: str, data: bytes, source: str) -> str:
+        head = {
+            "id": str(event_id),
+            "type": type,
+            "source": source,
+            "subject": channel.replace(":", "/", 1),
+            "time": rfc3339(self._clock.now()),
+        }
+        return f'{orjson.dumps(head)[:-1].decode()},"data":{data.decode()}}}'
+
+    def _rule(self, org_id: UUID) -> None:
+        """Have the rooms of an organisation go by its rules as they are now."""
+        for feed in self._slots:
+            if feed.org_id == org_id:
+                feed.rule(self.namespaces.rules_of(org_id, feed.carrier))
+
     def _check(self, feeds: Iterable[object]) -> None:
         for feed in feeds:
             if isinstance(feed, LiveFeed):
@@ -178,7 +207,16 @@ class LiveRooms:
 
     def _make_feed(self, key: tuple[UUID, str]) -> LiveFeed:
         org_id, carrier = key
-        return LiveFeed(org_id, carrier, store=self._store, sink=self._sink, clock=self._clock, spawn=self._tasks.spawn)
+        rules = self.namespaces.rules_of(org_id, carrier)
+        return LiveFeed(
+            org_id,
+            carrier,
+            store=self._store,
+            sink=self._sink,
+            clock=self._clock,
+            spawn=self._tasks.spawn,
+            rules=rules,
+        )
 
     def _compare_due(self) -> None:
         if self._due and self._comparing is None:

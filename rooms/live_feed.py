@@ -11,9 +11,10 @@ from uuid import UUID
 
 from core.clock import Clock
 from core.events.event import Entry
-from rooms.live_rules import LIVE, rules_of
+from rooms.amendments import amendment_of
+from rooms.live_rules import LIVE, LiveRules
 from rooms.live_store import Head, Snapshot
-from rooms.live_wire import LiveEntry, decode_message
+from rooms.live_wire import LiveEntry, decode_message, decode_signal
 from rooms.sequence import Bounds, Full, SequenceFeed, Spawn
 
 PAGE = 256
@@ -29,8 +30,16 @@ class LiveSink(Protocol):
         """Take entries: in order, each once, all that one read brought together."""
         ...
 
-    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry]) -> None:
+    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry], rules: LiveRules) -> None:
         """Take entries of one room whose members get the newest of each key, as soon as each can read."""
+        ...
+
+    def settle(self, org_id: UUID, channel: str) -> None:
+        """Hand over what waits for members of a room: from now on it delivers in another way."""
+        ...
+
+    def signal(self, org_id: UUID, channel: str, envelope: str) -> None:
+        """Take what is for those who are in a room now and can read, and is not kept."""
         ...
 
     def reset_room(self, org_id: UUID, channel: str, epoch: str, offset: int, reason: str) -> None:
@@ -70,18 +79,36 @@ class LiveFeed(SequenceFeed[LiveEntry]):
 
     _waiting_event = "live_feed_waits_for_redis"
 
-    def __init__(self, org_id: UUID, carrier: str, *, store: Store, sink: LiveSink, clock: Clock, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        org_id: UUID,
+        carrier: str,
+        *,
+        store: Store,
+        sink: LiveSink,
+        clock: Clock,
+        spawn: Spawn,
+        rules: LiveRules | None = None,
+    ) -> None:
         super().__init__(
             org_id, decode=decode_message, number=attrgetter("sequence"), bounds=BOUNDS, clock=clock, spawn=spawn
         )
         self.carrier = carrier
         self.reason: Reason = "epoch"
         self.is_shared = carrier in LIVE
-        rules = rules_of(carrier)
-        self._is_latest = rules is not None and rules.delivery == "latest"
+        self._rules = rules
+        self._latest = _latest_of(rules)
         self._store = store
         self._sink = sink
         self._tops: dict[str, Head] = {}
+
+    def rule(self, rules: LiveRules | None) -> None:
+        """Deliver by these rules from now on; what waits for members by others is handed over first."""
+        self._rules = rules
+        latest = _latest_of(rules)
+        if _way_of(latest) != _way_of(self._latest):
+            self._sink.settle(self.org_id, self.carrier)
+        self._latest = latest
 
     def since(self, sequence: int, channel: str) -> list[LiveEntry] | None:
         """Return what was handed over of `channel` after `sequence`; None where that is not in memory, or not known yet."""
@@ -124,9 +151,25 @@ class LiveFeed(SequenceFeed[LiveEntry]):
             for entry in entries:
                 if entry.channel in self._tops:
                     self._tops[entry.channel] = Head(entry.epoch, entry.position)
-        if self._is_latest:
-            return self._sink.deliver_latest(self.org_id, entries)
+        if self._latest is not None:
+            return self._sink.deliver_latest(self.org_id, entries, self._latest)
+        if self._rules is not None and self._rules.is_edited:
+            self._amend(entries)
         return self._sink.deliver(self.org_id, entries)
+
+    def _amend(self, entries: list[LiveEntry]) -> None:
+        """Have memory say of what was changed or removed what the history says."""
+        for entry in entries:
+            amendment = amendment_of(entry.envelope)
+            if amendment is not None:
+                self._ring.change(amendment.offset, amendment.applied)
+
+    def _takes(self, payload: bytes) -> bool:
+        signal = decode_signal(payload)
+        if signal is None:
+            return False
+        self._sink.signal(self.org_id, *signal)
+        return True
 
     def _missing(self) -> bool:
         # What is held waits for a check that is due: the room may be another than the one that it goes on from.
@@ -182,6 +225,14 @@ class LiveFeed(SequenceFeed[LiveEntry]):
 
     def _warn(self, event: str, **values: Any) -> None:
         super()._warn(event, carrier=self.carrier, **values)
+
+
+def _latest_of(rules: LiveRules | None) -> LiveRules | None:
+    return rules if rules is not None and rules.delivery == "latest" else None
+
+
+def _way_of(latest: LiveRules | None) -> tuple[str, str] | None:
+    return None if latest is None else (latest.keyed, latest.key)
 
 
 def dense(entries: list[LiveEntry], after: int) -> list[LiveEntry]:

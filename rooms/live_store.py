@@ -1,6 +1,5 @@
 """Live rooms in Redis: publishing, histories, heads. One script call each; what Redis does not answer is a HubError."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +9,27 @@ from uuid import UUID
 from redis.exceptions import RedisError
 
 from core.errors import HubError
-from core.events.event import namespace_of
+from core.fair import FairSlots
 from core.ids import random_bytes
 from core.store.redis import Redis, Script
 from rooms.fence import Fence, Outrun, RoomLost
-from rooms.live_rules import CARRIER, LIVE, LiveRules, carrier_of, rules_of
-from rooms.live_wire import LiveEntry, decode_body, history_key, live_channel, room_key
+from rooms.live_rules import CARRIER, LiveRules, carrier_of
+from rooms.live_wire import (
+    LiveEntry,
+    body_of,
+    decode_body,
+    edits_key,
+    history_key,
+    live_channel,
+    room_key,
+    signal_of,
+)
+from rooms.namespaces import Namespaces
 
 # Reads that a node has under way: after a reconnect all its rooms want to know where they are.
 READERS = 8
+# Of one organisation.
+READERS_OF_ONE = 6
 # Rooms whose heads one script call reads: a few microseconds each, in which nothing else runs in Redis.
 HEADS = 2_000
 
@@ -66,12 +77,16 @@ Outcome = Head | Outrun | RoomLost
 
 
 class LiveStore:
-    """All live rooms. Every method raises HubError SERVICE_UNAVAILABLE when Redis does not answer."""
+    """All live rooms. Every method raises HubError SERVICE_UNAVAILABLE when Redis does not answer.
 
-    def __init__(self, redis: Redis) -> None:
+    `namespaces` says how much is kept of each room.
+    """
+
+    def __init__(self, redis: Redis, namespaces: Namespaces | None = None) -> None:
+        self.namespaces = namespaces or Namespaces()
         self._redis = redis
         self._scripts = {name: Script(Path(__file__).with_name(f"live_{name}.lua")) for name in _SCRIPTS}
-        self._readers = asyncio.Semaphore(READERS)
+        self._readers = FairSlots[UUID](READERS, READERS_OF_ONE)
 
     async def publish(self, org_id: UUID, channel: str, envelope: str, fence: Fence | None = None) -> Head:
         """Publish an event; return its offset and the room's epoch.
@@ -79,7 +94,7 @@ class LiveStore:
         Raises Outrun and RoomLost where the fence does not let it through. After a HubError, whether it went out is unknown.
         """
         letters = Letters(org_id, channel, [Letter(envelope, fence)])
-        (outcome,) = _outcomes_of(await self._run("publish", *_publishing(letters)))
+        (outcome,) = _outcomes_of(await self._run("publish", *self._publishing(letters)))
         if isinstance(outcome, Head):
             return outcome
         raise outcome
@@ -89,7 +104,7 @@ class LiveStore:
 
         Redis' error stands in place of an answer that there is not (`unavailable` tells it): whether those went out is unknown.
         """
-        answers = await self._scripts["publish"].run_each(self._redis, [_publishing(some) for some in letters])
+        answers = await self._scripts["publish"].run_each(self._redis, [self._publishing(some) for some in letters])
         return [answer if isinstance(answer, Exception) else _outcomes_of(answer) for answer in answers]
 
     async def read(
@@ -105,12 +120,13 @@ class LiveStore:
 
         Without `offset` that is the history's beginning, or its end.
         """
-        rules = rules_of(channel) or CARRIER
+        rules = self.namespaces.rules_of(org_id, channel) or CARRIER
         carrier = carrier_of(channel) if ":" in channel else channel
         keys = [key(org_id, name) for name in (channel, carrier) for key in (room_key, history_key)]
+        keys.append(edits_key(org_id, channel))
         bound = "" if offset is None else offset
         args = [_new_ids(), rules.remembered, rules.history_seconds, direction, bound, limit]
-        async with self._readers:
+        async with self._readers.of(org_id):
             epoch, head, carrier_epoch, sequence, rows = await self._run("read", keys, args)
         entries = [decode_body(_offset_of(rows[at]), rows[at + 1].decode()) for at in range(0, len(rows), 2)]
         if direction == "before":
@@ -125,10 +141,44 @@ class LiveStore:
         for start in range(0, len(channels), HEADS):
             some = channels[start : start + HEADS]
             keys = [key(org_id, name) for name in some for key in (room_key, history_key)]
-            async with self._readers:
+            async with self._readers.of(org_id):
                 states = await self._run("heads", keys, [_new_id(), CARRIER.remembered])
             found += [Head(states[at].decode(), states[at + 1]) for at in range(0, len(states), 2)]
         return found
+
+    async def amend(
+        self, org_id: UUID, channel: str, epoch: str, offset: int, shown: int, revision: int, envelope: str
+    ) -> int:
+        """Show `envelope` in place of what the history of `epoch` shows at `offset` as revision `shown`.
+
+        Returns what live_amend.lua does.
+        """
+        rules = self.namespaces.rules_of(org_id, channel) or CARRIER
+        keys = [room_key(org_id, channel), history_key(org_id, channel), edits_key(org_id, channel)]
+        body = body_of(channel, envelope)
+        return await self._run(
+            "amend", keys, [epoch, offset, shown, revision, body, rules.history_bytes, rules.remembered]
+        )
+
+    async def signal(self, org_id: UUID, channel: str, envelope: str) -> None:
+        """Publish what nobody keeps."""
+        try:
+            await self._redis.spublish(live_channel(org_id, carrier_of(channel)), signal_of(channel, envelope))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise unavailable() from error
+
+    def _publishing(self, letters: Letters) -> tuple[list[str], list[str | int]]:
+        """Return keys and arguments of live_publish.lua."""
+        org_id, channel = letters.org_id, letters.channel
+        carrier = carrier_of(channel)
+        keys = [room_key(org_id, channel), history_key(org_id, channel)]
+        if carrier != channel:
+            keys += [room_key(org_id, carrier), history_key(org_id, carrier)]
+        bounds = (*_bounds(self.namespaces.rules_of(org_id, channel) or CARRIER), *_bounds(CARRIER))
+        args: list[str | int] = [live_channel(org_id, carrier), _new_ids(), channel, *bounds]
+        for letter in letters.letters:
+            args += (_fence_of(letter.fence), letter.envelope)
+        return keys, args
 
     async def _run(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
         try:
@@ -137,26 +187,12 @@ class LiveStore:
             raise unavailable() from error
 
 
-_SCRIPTS = ("publish", "read", "heads")
+_SCRIPTS = ("publish", "read", "heads", "amend")
 
 
 def unavailable() -> HubError:
     """Return what is raised when Redis does not answer."""
     return HubError("SERVICE_UNAVAILABLE", "Live rooms are not available for the moment", retry_after=1)
-
-
-def _publishing(letters: Letters) -> tuple[list[str], list[str | int]]:
-    """Return keys and arguments of live_publish.lua."""
-    org_id, channel = letters.org_id, letters.channel
-    carrier = carrier_of(channel)
-    keys = [room_key(org_id, channel), history_key(org_id, channel)]
-    if carrier != channel:
-        keys += [room_key(org_id, carrier), history_key(org_id, carrier)]
-    bounds = (*_bounds(_known(channel)), *_bounds(CARRIER))
-    args: list[str | int] = [live_channel(org_id, carrier), _new_ids(), channel, *bounds]
-    for letter in letters.letters:
-        args += (_fence_of(letter.fence), letter.envelope)
-    return keys, args
 
 
 def _fence_of(fence: Fence | None) -> str:
@@ -172,10 +208,6 @@ def _outcome_of(epoch: str, offset: int) -> Outcome:
     if offset > 0:
         return Head(epoch, offset)
     return RoomLost(epoch) if offset else Outrun()
-
-
-def _known(channel: str) -> LiveRules:
-    return LIVE[namespace_of(channel)]
 
 
 def _bounds(rules: LiveRules) -> tuple[int, int, int, int]:

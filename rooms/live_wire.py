@@ -3,6 +3,9 @@
 A message is `1 US epoch US sequence US body`, US being the byte 0x1F: the first byte is the form's version. A body is
 `channel US offset US room epoch US envelope`. `sequence` and `epoch` are those of what carries the channel; where that is the
 channel itself, offset and room epoch are empty, for they are the same. Histories keep bodies.
+
+A signal, which nobody keeps and which has no offset, is `2 US channel US envelope`. A release that does not know it asks for the
+head of the room, and finds nothing missing.
 """
 
 from dataclasses import dataclass
@@ -10,6 +13,8 @@ from uuid import UUID
 
 from core.events.event import Entry
 from rooms.wire import SEPARATOR, VERSION
+
+_SIGNAL = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,25 @@ def room_key(org_id: UUID, channel: str) -> str:
 def history_key(org_id: UUID, channel: str) -> str:
     """Name the stream that holds a room's history, under `<offset>-0`."""
     return f"history:{{{org_id}}}:{channel}"
+
+
+def edits_key(org_id: UUID, channel: str) -> str:
+    """Name the hash that holds what stands in place of bodies of the history, by offset."""
+    return f"edits:{{{org_id}}}:{channel}"
+
+
+def signal_of(channel: str, envelope: str) -> str:
+    """Write a signal."""
+    return f"{_SIGNAL}{SEPARATOR}{channel}{SEPARATOR}{envelope}"
+
+
+def decode_signal(message: bytes) -> tuple[str, str] | None:
+    """Read a signal: its channel and its envelope. None where it has another form."""
+    try:
+        form, channel, envelope = message.decode().split(SEPARATOR)
+    except ValueError:
+        return None
+    return (channel, envelope) if form == _SIGNAL else None
 
 
 def body_of(channel: str, envelope: str) -> str:

@@ -14,6 +14,7 @@ from core.clock import Clock
 from core.deadline import within
 from core.errors import HubError
 from core.events.event import Entry, LogHead, namespace_of
+from rooms.wildcards import source_of
 
 T = TypeVar("T")
 
@@ -175,6 +176,10 @@ class _CatchUp:
         self._log = log
         self._life = starts.life
         self._after = starts.after
+        # What is read, and the channels that want it: a wildcard wants what another name brings.
+        self._wanting: dict[str, list[str]] = {}
+        for channel in starts.channels:
+            self._wanting.setdefault(source_of(channel), []).append(channel)
         self._deliver = deliver
         self._clock = clock
         self._cursor = min(self._after.values(), default=feed.last)
@@ -201,7 +206,7 @@ class _CatchUp:
 
     async def _read_page(self) -> None:
         upto = self._feed.last
-        reading = self._log.read(self._feed.org_id, self._after.keys(), after=self._cursor, upto=upto, limit=PAGE)
+        reading = self._log.read(self._feed.org_id, self._wanting.keys(), after=self._cursor, upto=upto, limit=PAGE)
         try:
             entries = await self._bounded(reading)
         except HubError:
@@ -225,9 +230,10 @@ class _CatchUp:
         wanted: Missed = []
         for entry in entries:
             # Of both rooms of an event; a dict, since an entry may stand in the room of its kind alone.
-            for channel in dict.fromkeys((namespace_of(entry.channel), entry.channel)):
-                if entry.position > self._after.get(channel, entry.position):
-                    wanted.append((channel, entry))
+            for source in dict.fromkeys((namespace_of(entry.channel), entry.channel)):
+                for channel in self._wanting.get(source, ()):
+                    if entry.position > self._after[channel]:
+                        wanted.append((channel, entry))
         return wanted
 
     def _check_life(self) -> None:

@@ -1,7 +1,7 @@
 """A ring: the latest entries of an organisation in a node's memory."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -35,6 +35,14 @@ class Ring(Generic[E]):
             self._size += len(entry.envelope)
         while len(kept) > self._max_entries or self._size > self._max_size:
             self._size -= len(kept.popleft().envelope)
+
+    def change(self, number: int, change: Callable[[E], E]) -> None:
+        """Keep another entry in place of the one with this number, if it is here."""
+        index = len(self._entries) - 1 - (self.last - number)
+        if 0 <= index < len(self._entries):
+            before = self._entries[index]
+            after = self._entries[index] = change(before)
+            self._size += len(after.envelope) - len(before.envelope)
 
     def since(self, after: int) -> list[E] | None:
         """Return the entries after `after`, oldest first; None where one of them is here no more."""

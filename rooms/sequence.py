@@ -123,6 +123,10 @@ class SequenceFeed(ABC, Generic[E]):
         Where what is missing cannot be had, begin a new life.
         """
 
+    def _takes(self, payload: bytes) -> bool:
+        """Take a message that is no entry; False where it is of no known form."""
+        return False
+
     def receive(self, payloads: Sequence[bytes]) -> None:
         """Take the messages of one read, in the order in which Redis sent them."""
         if self._is_closed:
@@ -134,7 +138,7 @@ class SequenceFeed(ABC, Generic[E]):
             message = decode(payload)
             if message is not None and message[0] == epoch:
                 entries.append(message[1])
-            else:
+            elif message is not None or not self._takes(payload):
                 self._must_check = True
         if self._gap or self._full is not None:
             self._hold(entries)

@@ -9,22 +9,27 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One version of a resource; `body` is its JSON text, sent and stored as it is."""
+    """One version of a resource; `body` is its JSON text, sent and stored as it is.
+
+    `name` is what it is known by in place of its id.
+    """
 
     kind: str  # plural: agents
     id: UUID
     version: int
     updated_at: datetime
     body: str
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A resource that is gone, and the version that it ended with."""
+    """A resource that is gone, and the version that it ended with; `name` as of a Document."""
 
     kind: str
     id: UUID
     version: int
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

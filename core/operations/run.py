@@ -165,7 +165,7 @@ class Run:
     def name_target(self, result: Any) -> None:
         """Let a result say what was touched, where nothing else has."""
         if self.target is None and isinstance(result, Document | Deleted):
-            self.target = f"{result.kind}/{result.id}"
+            self.target = f"{result.kind}/{result.name or result.id}"
 
     def written(self, result: Any) -> str:
         """Return a result as it is kept."""

@@ -196,10 +196,13 @@ def _opened(kind: type[S], url: str, **instead: Any) -> S:
 
 
 class Script:
-    """A Lua file, called by the hash of its text: two releases of it run side by side during a deploy."""
+    """A Lua file, called by the hash of its text: two releases of it run side by side during a deploy.
 
-    def __init__(self, path: Path) -> None:
-        self._text = path.read_text()
+    Of several files the text is that of all, one behind the other: the first have what scripts share.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self._text = "\n".join(path.read_text() for path in paths)
         self.hash = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(self, redis: Redis, keys: Sequence[str], args: Sequence[str | bytes | int | float]) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from core.events.subscriptions.subscription import DeliveryWay, Status
-from handlers.described import WITHOUT_NUL
+from handlers.described import WITHOUT_NUL, no_nul
 from handlers.keys.models import Moment
 from handlers.resources.models import Body, DeleteInput, GetInput, Name
 from handlers.resources.shown import EXAMPLE_ID, EXAMPLE_TIME, Own
@@ -45,21 +45,14 @@ _FIGURES: dict[str, JsonValue] = {
 }
 
 
-def _no_nul(text: str) -> str:
-    # PostgreSQL's text cannot hold it.
-    if "\x00" in text:
-        raise ValueError("NUL characters are not allowed")
-    return text
-
-
-Glob = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_no_nul), WITHOUT_NUL]
+Glob = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(no_nul), WITHOUT_NUL]
 Types = Annotated[list[Glob], Field(min_length=1, max_length=MOST_GLOBS)]
 Subjects = Annotated[list[Glob], Field(max_length=MOST_GLOBS)]
 Position = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
 InFlight = Annotated[int, Field(ge=1, le=10_000)]
 AckSeconds = Annotated[int, Field(ge=1, le=LONGEST_ACK_SECONDS)]
 Deliveries = Annotated[int, Field(ge=1, le=1_000)]
-Reason = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_no_nul), WITHOUT_NUL]
+Reason = Annotated[str, StringConstraints(max_length=4096), AfterValidator(no_nul), WITHOUT_NUL]
 Holds = Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(min_length=1, max_length=MOST_ANSWERED)]
 
 

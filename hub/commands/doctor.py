@@ -19,6 +19,7 @@ from core.store.database import connect_as
 from core.store.engines import EnginesUnavailable
 from core.store.migrate import LEAST_SERVER, current_revision, known_revisions, newest_revision
 from hub.commands.finding import Finding
+from hub.commands.overload_findings import overload_findings
 from hub.commands.redis_findings import redis_findings
 from hub.engines import Addresses, engines_of
 from hub.workers.addresses import BACKLOG
@@ -58,6 +59,8 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
     backlog = _backlog()
     if backlog is not None:
         yield backlog
+    for finding in overload_findings(settings):
+        yield finding
     try:
         async with engines_of(settings) as addresses:
             async for finding in _engines(addresses):

@@ -2,7 +2,9 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -18,12 +20,15 @@ from core.settings import Settings
 from core.store.database import Database
 from core.store.redis import connect_redis
 from handlers.agents.executions.following import Executing
+from handlers.channels.operations import Channels
+from handlers.chats.operations import Chats
 from handlers.connections.operations import Connections, Found
 from handlers.jobs.operations import JobOperations
 from handlers.keys.operations import Keys
 from handlers.knowledge.life.query_log import Query
 from handlers.lists.held import Choice, Picked
 from handlers.models.providers import Models
+from handlers.namespaces.operations import Namespaces
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
@@ -31,14 +36,20 @@ from handlers.twins.operations import Twins
 from handlers.twins.simulations.following import Watching
 from hub.agents import AgentOperations
 from hub.knowledge import KnowledgeParts
-from hub.main import registry
+from hub.registering import registry
 from hub.twins import TelemetryParts, TwinOperations
 from hub.webhooks import WebhookParts
 from rest.door import VERSIONS as API_VERSIONS
 from rest.openapi.door import documents
+from rooms.amending import Amending
 from rooms.fence import Fence
 from rooms.live import Published
 from rooms.live_following import Following
+from rooms.live_store import LiveStore
+from rooms.names import Channel
+from rooms.namespaces import Namespaces as Table
+from rooms.pace import Paces
+from rooms.recovery import Bookmark
 
 VERSIONS = ("3.1", "3.0")
 _NOWHERE = "postgresql://nobody@/none?host=/nowhere"
@@ -59,7 +70,7 @@ def _unconnected(settings: Settings) -> Registry:
     issuer = TokenIssuer(SigningKeys(database, _NOWHERE, "", clock), name="", audience="")
     tickets = StreamTickets(Tickets(redis, "", clock))
     jobs = JobOperations(Jobs(clock, lambda: None))
-    kinds = (Keys(""), Tokens(issuer), tickets, Connections(_NoStreams()), jobs)
+    kinds = (Keys(""), Tokens(issuer), tickets, Connections(_NoStreams()), Channels(_NoSpeech(), clock), jobs)
     subscriptions = subscription_operations(database, LogReader(database), _NoNews(), clock, lambda: None, Counter())
     webhooks = WebhookParts(settings, _NOWHERE, "", clock, lambda: None).operations()
     models = Models(settings, clock)
@@ -70,7 +81,9 @@ def _unconnected(settings: Settings) -> Registry:
     watching = Watching(database, _NoOpenings(), clock)
     measuring = TelemetryParts(settings, database, _NoRooms(), clock, lambda: None)
     twins = TwinOperations(later, Twins(), watching, measuring.telemetry, clock, lambda: None)
-    of_kinds = (operation for kind in kinds for operation in kind.operations())
+    table = Table()
+    chats = Chats(Amending(LiveStore(redis, table), _NoRooms()), table, lambda: None)
+    of_kinds = (each for kind in (*kinds, Namespaces(table, lambda: None), chats) for each in kind.operations())
     return registry([*of_kinds, *of_knowledge, *agents.operations(), *twins.operations(), *subscriptions, *webhooks])
 
 
@@ -87,6 +100,24 @@ class _NoRooms:
     async def publish(
         self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str, fence: Fence | None = None
     ) -> Published:
+        raise NotImplementedError
+
+
+class _NoSpeech:
+    """Rooms that nobody speaks in."""
+
+    def channel(self, caller: Caller, name: str) -> Channel:
+        raise NotImplementedError
+
+    async def publish(self, caller: Caller, name: str, data: bytes, paces: Paces) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    async def history(
+        self, caller: Caller, name: str, mark: Bookmark, paces: Paces, *, before: int | None, limit: int
+    ) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    async def check_known(self, caller: Caller, channel: Channel) -> None:
         raise NotImplementedError
 
 

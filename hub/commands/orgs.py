@@ -12,6 +12,7 @@ from core.auth.organisations import (
     set_limits,
     set_tier,
 )
+from core.auth.tiers import LIMIT_NAMES
 from core.ids import parse_id
 from core.settings import Settings
 from hub.commands.owner import owner_of
@@ -29,8 +30,7 @@ def add_to(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=N",
-        help="requests_per_hour, burst, concurrent_connections, publishes_per_second or telemetry_per_second; "
-        "without a number the tier's own again",
+        help=f"{', '.join(LIMIT_NAMES)}; without a number the tier's own again",
     )
     one.set_defaults(command=change)
 
@@ -68,5 +68,6 @@ def _line(organisation: Organisation) -> str:
         f"{organisation.id}  {organisation.slug}  {organisation.tier}  requests_per_hour={limits.requests_per_hour} "
         f"burst={limits.burst} concurrent_connections={limits.concurrent_connections} "
         f"publishes_per_second={limits.publishes_per_second}  "
-        f"telemetry_per_second={limits.telemetry_per_second}"
+        f"telemetry_per_second={limits.telemetry_per_second}  "
+        f"frames_per_second={limits.frames_per_second} bytes_per_second={limits.bytes_per_second}"
     )

@@ -18,11 +18,11 @@ from hub.jobs import JobParts, joined_work
 from hub.knowledge import KnowledgeParts
 from hub.pokes import follow, hear
 from hub.process import Process
+from hub.spaces import SpaceParts
 from hub.standard_streams import say
 from hub.stream.fanout import Fanout
 from hub.twins import TwinParts
 from rooms.live import LiveRooms
-from rooms.live_store import LiveStore
 from rooms.switch import Switch
 
 
@@ -65,7 +65,10 @@ async def _begin(settings: Settings, process: Process, background: Background, s
     knowledge = KnowledgeParts(settings, database, models, clock, poke=lambda: None)
     stack.push_async_callback(knowledge.close)
     # It publishes into live rooms, and hears none.
-    live = LiveRooms(LiveStore(redis), switch=Switch(addresses.redis_url, clock=clock), clock=clock, sink=Fanout())
+    spaces = SpaceParts(settings, database, redis, clock)
+    stack.push_async_callback(spaces.close)
+    await spaces.load()
+    live = LiveRooms(spaces.store, switch=Switch(addresses.redis_url, clock=clock), clock=clock, sink=Fanout())
     stack.push_async_callback(live.close)
     agents = AgentParts(settings, database, live, knowledge.retriever, models, secret, clock, poke=lambda: None)
     stack.push_async_callback(agents.close)
@@ -74,11 +77,11 @@ async def _begin(settings: Settings, process: Process, background: Background, s
     more = joined_work(knowledge.work, agents.work, twins.work)
     parts = JobParts(addresses.database_url, database, redis, clock, does_jobs=True, more=more)
     stack.push_async_callback(parts.close)
-    heard = await hear(addresses.redis_url, clock, parts.pokes)
+    heard = await hear(addresses.redis_url, clock, parts.pokes, *spaces.pokes)
     stack.push_async_callback(heard.close)
     stack.push_async_callback(background.stop)
-    background.start("pokes", follow(heard, parts.pokes))
+    background.start("pokes", follow(heard, parts.pokes, *spaces.pokes))
     background.start("live", live.run())
-    for name, part in parts.working.items():
+    for name, part in {**parts.working, **spaces.running}.items():
         background.start(name, part.run())
     return parts

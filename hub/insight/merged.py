@@ -19,6 +19,8 @@ LARGEST = frozenset(
     {
         "hub_nodes",
         "hub_node",
+        "hub_pressure",
+        "hub_pressure_level",
         "hub_feed_positions_behind",
         "hub_relay_behind",
         "hub_chunks",

@@ -17,6 +17,7 @@ from core.histogram import Histogram
 from core.jobs.figures import Figures
 from core.operations.audit import AuditTrail
 from core.operations.timings import Timings
+from core.pressure import Pressure
 from core.store.database import Database
 from handlers.knowledge.life.figures import KnowledgeFigures
 from handlers.knowledge.life.query_log import QueryLog
@@ -25,6 +26,7 @@ from hub.insight.loop_lag import LoopLag
 from hub.insight.merged import Part, merged
 from hub.insight.sockets import Sockets
 from hub.nodes import Nodes
+from hub.overload.figures import metrics_of
 from hub.stream.codes import SLOW_READER
 from hub.stream.counts import StreamCounts
 from rooms.feed import Feeds
@@ -88,6 +90,7 @@ class Sources:
     limits: RateCounts
     timings: Timings
     lag: LoopLag
+    pressure: Pressure
     nodes: Nodes
     pauses: Mapping[str, Histogram]
     jobs: JobCounts
@@ -179,6 +182,7 @@ class _Node(Collector):
         yield _gauge("hub_nodes", "Nodes that live, as this one saw last.", {(): len(self._sources.nodes.living)})
         yield from self._streams()
         yield from self._consumers()
+        yield from self._presence()
         yield from self._feeds()
         yield from self._writes()
         yield from self._limits()
@@ -186,6 +190,7 @@ class _Node(Collector):
         yield from self._subscriptions()
         yield from self._webhooks()
         yield from self._knowledge()
+        yield from metrics_of(self._sources.pressure)
         yield _histogram(
             "hub_loop_lag_seconds", "How late the event loop was, each 100 ms.", {(): self._sources.lag.histogram}
         )
@@ -217,6 +222,9 @@ class _Node(Collector):
         yield _counter("hub_silent_clients", "Streams given up since nothing came of the client.", {(): counts.silent})
         yield _counter("hub_frames_received", "Frames of clients.", {(): counts.frames_in})
         yield _counter("hub_bytes_received", "Payload bytes of clients.", {(): counts.bytes_in})
+        inbound = counts.inbound
+        yield _counter("hub_frames_over_rate", "Frames of clients that came too fast.", {(): inbound.refused})
+        yield _counter("hub_floods", "Streams ended since frames came far too fast.", {(): inbound.floods})
         yield _counter("hub_frames_refused", "Frames of clients answered with an error.", {(): counts.refused})
         yield _counter("hub_deliveries", "Event frames written by the fan-out.", {(): counts.deliveries})
         yield _counter("hub_frames_sent", "Frames written to clients.", {(): counts.frames_out})
@@ -241,6 +249,21 @@ class _Node(Collector):
             "hub_consumers_restarts",
             "Times that what serves them died, and was started again.",
             {(): counts.consuming_restarts},
+        )
+
+    def _presence(self) -> Iterable[Metric]:
+        counts = self._sources.streams.presence
+        yield _gauge(
+            "hub_presence_connections",
+            "Memberships of channels with presence, of connections here and of those cut off a moment ago.",
+            {(): counts.connections},
+        )
+        yield _counter("hub_presence_diffs", "Changes of presence told to streams here, diffs.", {(): counts.diffs})
+        yield _counter("hub_presence_reaped", "Memberships of dead nodes that this one removed.", {(): counts.reaped})
+        yield _counter(
+            "hub_presence_lost_leases",
+            "Times that this node was taken for dead in an organisation, and registered all again.",
+            {(): counts.lost_leases},
         )
 
     def _feeds(self) -> Iterable[Metric]:

@@ -13,6 +13,7 @@ from core.histogram import Histogram
 from core.operations.audit import AuditTrail
 from core.operations.operation import Operation
 from core.operations.timings import Timings
+from core.pressure import Pressure
 from core.store.database import Database
 from core.store.redis import Redis
 from handlers.connections.operations import Connections
@@ -32,12 +33,15 @@ from rooms.feed import Feeds
 class Insight:
     """`run` must run beside the node; `end_traces` when it stops, `close` before its Redis connections are closed."""
 
-    def __init__(self, redis: Redis, feeds: Feeds, clock: Clock, *, node: str, sockets: Sockets) -> None:
+    def __init__(
+        self, redis: Redis, feeds: Feeds, clock: Clock, *, node: str, sockets: Sockets, pressure: Pressure
+    ) -> None:
         self.timings = Timings()
-        self._lag = LoopLag(clock)
+        self.lag = LoopLag(clock)
+        self._pressure = pressure
         self._nodes = Nodes(redis, feeds.switch, clock, node=node)
         self._directory = Directory(self._nodes, sockets)
-        self._tracing = Tracing(self._nodes, self._directory, clock)
+        self._tracing = Tracing(self._nodes, self._directory, clock, pressure)
         self._feeds = feeds
         self._sockets = sockets
         self._clock = clock
@@ -75,7 +79,8 @@ class Insight:
                 trail=trail,
                 limits=limits,
                 timings=self.timings,
-                lag=self._lag,
+                lag=self.lag,
+                pressure=self._pressure,
                 nodes=self._nodes,
                 pauses=pauses,
                 jobs=jobs,
@@ -107,7 +112,7 @@ class Insight:
     async def run(self) -> None:
         """Measure the loop, be there for other nodes, surface bugs; until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for work in (self._lag.run(), self._nodes.run(), self._tracing.run()):
+            for work in (self.lag.run(), self._nodes.run(), self._tracing.run()):
                 group.create_task(work)
 
     def end_traces(self) -> None:

@@ -18,6 +18,7 @@ from core.clock import Clock, rfc3339
 from core.deadline import within
 from core.errors import HubError
 from core.ids import new_id
+from core.pressure import Calm, Part, Pressed
 from hub.insight.directory import Directory
 from hub.insight.masking import frames_in, shown, shown_sent
 from hub.insight.sockets import Socket
@@ -108,10 +109,11 @@ class _Follower:
 class Tracing:
     """Both ends of traces on one node. `run` must run; `close` ends all of them."""
 
-    def __init__(self, nodes: Nodes, directory: Directory, clock: Clock) -> None:
+    def __init__(self, nodes: Nodes, directory: Directory, clock: Clock, pressure: Pressed | None = None) -> None:
         self._nodes = nodes
         self._directory = directory
         self._clock = clock
+        self._pressure = pressure or Calm()
         self._watches: dict[str, _Watch] = {}
         self._followers: dict[str, _Follower] = {}
         self._tasks = Tasks()
@@ -143,6 +145,7 @@ class Tracing:
         self._followers[trace] = follower
         owner = None
         try:
+            self._pressure.check(Part.DEBUG)
             owner = await self._find(trace, org_id, id, seconds)
             while True:
                 lines, ended = await self._next(follower)
@@ -160,6 +163,8 @@ class Tracing:
         wanted = {"trace": trace, "org_id": str(org_id), "id": id, "seconds": seconds, "asker": self._nodes.node}
         answers = await self._nodes.ask(_OPEN, wanted, one=True)
         for node, body in answers.bodies.items():
+            if body.get("busy"):
+                raise HubError("SERVICE_UNAVAILABLE", "The stream's node is too busy to be watched", retry_after=5)
             if body.get("refused"):
                 raise HubError("RESOURCE_LOCKED", str(body["refused"]), retry_after=5)
             return node
@@ -179,6 +184,8 @@ class Tracing:
             return None
         if socket.watcher is not None or len(self._watches) >= MOST_TRACES:
             return {"refused": "Another trace of this stream, or enough of its node, is under way"}
+        if self._pressure.gives_up(Part.DEBUG):
+            return {"busy": True}
         now = self._clock.monotonic()
         watch = _Watch(socket, body["asker"], now + float(body["seconds"]), now + LOST_SECONDS, FrameLog(self._clock))
         self._watches[body["trace"]] = watch
@@ -209,6 +216,8 @@ class Tracing:
             return "closed"
         if now >= watch.until:
             return "time"
+        if self._pressure.gives_up(Part.DEBUG):
+            return "overload"
         return "asker_lost" if now >= watch.keep_until else None
 
     def _is_open(self, socket: Socket) -> bool:

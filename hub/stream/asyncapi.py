@@ -20,6 +20,7 @@ REPLIES: Mapping[str, str] = {
     "unsubscribe": "unsubscribed",
     "publish": "result",
     "history": "result",
+    "presence": "presence",
     "call": "result",
     "message": "result",
     "cancel": "result",
@@ -29,8 +30,22 @@ REPLIES: Mapping[str, str] = {
     "authenticate": "welcome",
     "ping": "pong",
 }
+# What it sends to those who only listen.
+_POLLED = ("subscribed", "event", "reset", "unsubscribed", "disconnect")
+_HEARD = {"events": ("welcome", *_POLLED, "position", "signal", "token_expiring"), "poll": _POLLED}
 # What the hub sends without being asked.
-UNASKED = ("welcome", "event", "reset", "position", "subscription", "unsubscribed", "token_expiring", "disconnect")
+UNASKED = (
+    "welcome",
+    "event",
+    "presence",
+    "reset",
+    "position",
+    "signal",
+    "subscription",
+    "unsubscribed",
+    "token_expiring",
+    "disconnect",
+)
 
 
 def document() -> dict[str, Any]:
@@ -46,9 +61,10 @@ def document() -> dict[str, Any]:
                 "title": "The stream",
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in frames},
                 "bindings": {"ws": {"method": "GET", "query": _QUERY, "bindingVersion": "0.1.0"}},
-            }
+            },
+            **{name: _plain(name, *said) for name, (*said, _) in _PLAIN.items()},
         },
-        "operations": {**_received(), **_sent()},
+        "operations": {**_received(), **_sent(), **_sent_plainly()},
         "components": {
             "messages": {name: _message(name, schema) for name, schema in frames.items()},
             "schemas": _relocated({**DEFS, **frames_as_defs(frames)}),
@@ -82,10 +98,55 @@ _QUERY: Schema = {
     "type": "object",
     "properties": {"ticket": {"type": "string", "description": "From POST /v2/stream/tickets; good once, for 30 s"}},
 }
+# The ways without WebSockets: where they are, what they are called, what they are, and their query.
+_CHANNELS: Schema = {"type": "string", "description": "Names, joined by commas"}
+_PLAIN: Mapping[str, tuple[str, str, str, Schema]] = {
+    "events": (
+        "/v2/stream/events",
+        "The stream as server-sent events",
+        "Each frame is the data of an event of its type; `Last-Event-ID` resumes all channels",
+        {"last_event_id": {"type": "string"}, "padding": {"type": "integer", "minimum": 0, "maximum": 16384}},
+    ),
+    "poll": (
+        "/v2/stream/poll",
+        "The stream by long polling",
+        "Answers `{frames, cursor}`, with frames as soon as there are some, or after `wait` seconds",
+        {"cursor": {"type": "string"}, "wait": {"type": "integer", "minimum": 0, "maximum": 60}},
+    ),
+}
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token, in the request"},
     "ticket": {"type": "httpApiKey", "in": "query", "name": "ticket", "description": "A one-time ticket"},
 }
+
+
+def _plain(name: str, address: str, title: str, description: str) -> dict[str, Any]:
+    """Return a channel on which clients only listen."""
+    return {
+        "address": address,
+        "title": title,
+        "description": f"{description}. docs/sse.md has the rest.",
+        "messages": {each: {"$ref": f"#/components/messages/{each}"} for each in _HEARD[name]},
+    }
+
+
+def _sent_plainly() -> dict[str, Any]:
+    return {
+        f"unasked_{name}": {
+            "action": "send",
+            "channel": {"$ref": f"#/channels/{name}"},
+            "summary": title,
+            "messages": [{"$ref": f"#/channels/{name}/messages/{each}"} for each in _HEARD[name]],
+            "bindings": {
+                "http": {
+                    "method": "GET",
+                    "query": {"type": "object", "properties": {**_QUERY["properties"], "channels": _CHANNELS, **query}},
+                    "bindingVersion": "0.3.0",
+                }
+            },
+        }
+        for name, (_, title, _, query) in _PLAIN.items()
+    }
 
 
 def _message(name: str, schema: Schema) -> dict[str, Any]:

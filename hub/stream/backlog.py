@@ -47,6 +47,11 @@ class Backlog:
         """Whether every member has had everything."""
         return not self._sweep.masks and not self._queue.frames
 
+    @property
+    def writes(self) -> int:
+        """About how many members have yet to be written to."""
+        return len(self._sweep.masks) + sum(len(room.members) for room in self._queue.rooms)
+
     def add(self, touched: Sequence[Room], frames: Frames) -> None:
         """Take frames for whoever is in the touched rooms now."""
         self._queue.add(touched, frames)

@@ -73,6 +73,25 @@ TOO_MANY_CONNECTIONS = CloseCode(
     "The organisation has all the connections of its tier; in a handshake with a credential it is status 429.",
     "Connects again later, longer each time; or closes another connection first.",
 )
+NOT_JOINED = CloseCode(
+    4006,
+    "channels not available",
+    "A channel of a stream of server-sent events could not be joined for the moment, and nobody can ask again on it.",
+    "Opens the stream again, with its cursor.",
+)
+OVERLOADED = CloseCode(
+    4007,
+    "too busy",
+    "The node takes no more streams for the moment, and the client is a page, which sees no status; a `disconnect` frame with a "
+    "slot came before.",
+    "Connects again after the slot's `after_ms`, with its offsets.",
+)
+FLOODING = CloseCode(
+    4008,
+    "sending too fast",
+    "The client went on over its rate while its frames were refused; a `disconnect` frame with a slot came before.",
+    "Connects again after the slot's `after_ms`, and sends more slowly.",
+)
 AUTHENTICATION_TIMEOUT = CloseCode(
     4500,
     "not authenticated in time",
@@ -135,6 +154,9 @@ OF_THE_STREAM = (
     INTERNAL,
     CREDENTIAL_EXPIRED,
     TOO_MANY_CONNECTIONS,
+    NOT_JOINED,
+    OVERLOADED,
+    FLOODING,
     AUTHENTICATION_TIMEOUT,
     AUTHENTICATION_FAILED,
     CREDENTIAL_REVOKED,

@@ -10,6 +10,15 @@ from core.errors import HubError
 from core.events.subscriptions.subscription import Hold
 from hub.stream.codes import CloseCode
 from hub.stream.frames import FrameId
+from rooms.views import View
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How what was missed is given: `speed` times as fast as it was recorded, no silence longer than `max_gap` seconds."""
+
+    speed: float
+    max_gap: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +27,8 @@ class Wanted:
 
     `offset` (of `epoch`), the moment `since`, or the event `after_event`; without any, the present. Of a durable subscription,
     which knows the place itself, `max_in_flight` is how many deliveries the client takes before it answers.
+    `presence`: it hears who comes and goes, and is seen itself. `view` is what it wants of the channel, None where it wants all as
+    it is; `pace` how it wants what it missed, None: at once.
     """
 
     channel: str
@@ -26,6 +37,9 @@ class Wanted:
     since: datetime | None = None
     after_event: UUID | None = None
     max_in_flight: int | None = None
+    presence: bool = False
+    view: View | None = None
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +67,40 @@ class Unsubscribe:
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
-    """Publish `data` (JSON) into a live room."""
+class OfRoom:
+    """Ask something of one room, beside its subscription."""
 
     id: FrameId
     channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish(OfRoom):
+    """Publish `data` (JSON) into a live room; `is_ephemeral`: for those who are there now, and nobody keeps it."""
+
+    data: bytes
+    is_ephemeral: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPresence(OfRoom):
+    """Read who is there: at most `limit` members, those behind the subject `after`."""
+
+    after: str | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class SayPresence(OfRoom):
+    """Say `data` (JSON) of the connection to those who read who is there."""
+
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class History(OfRoom):
     """Read a live room: what follows `offset`, or the latest, or the latest below `before`."""
 
-    id: FrameId
-    channel: str
     offset: int | None
     epoch: str | None
     before: int | None
@@ -145,5 +179,5 @@ class Violation:
 
 
 # What is done for a caller.
-Asked = Subscribe | Publish | History | Call | Settle
+Asked = Subscribe | OfRoom | Call | Settle
 Command = Asked | Unsubscribe | Authenticate | Ping | Refusal | Violation

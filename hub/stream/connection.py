@@ -16,6 +16,7 @@ from core.auth.caller import Caller
 from core.auth.seats import Seat
 from core.clock import rfc3339
 from core.errors import HubError
+from core.pressure import Part
 from hub.stream.codes import (
     AUTHENTICATION_TIMEOUT,
     CREDENTIAL_EXPIRED,
@@ -25,15 +26,15 @@ from hub.stream.codes import (
     SLOW_READER,
     TOO_MANY_CONNECTIONS,
     CloseCode,
+    comes_back,
 )
 from hub.stream.commands import (
     Asked,
     Authenticate,
     Call,
     Command,
-    History,
+    OfRoom,
     Ping,
-    Publish,
     Refusal,
     Settle,
     Subscribe,
@@ -41,11 +42,12 @@ from hub.stream.commands import (
     Violation,
 )
 from hub.stream.doing import Doing
-from hub.stream.frames import PING_FRAME, FrameId, frame_close
+from hub.stream.frames import FrameId
 from hub.stream.heartbeat import Heartbeat, Pulse
 from hub.stream.outbound import Outbound
 from hub.stream.parts import Parts, Watcher
 from hub.stream.protocol import Protocol
+from hub.stream.shedding import error_object, judged
 from hub.stream.standing import Standing
 from hub.stream.subscriptions import Subscriptions
 from hub.stream.waiting import Account
@@ -56,8 +58,8 @@ from hub.stream.wires import Wire
 POSITION_EARLY_SECONDS = 10.0
 
 
-# Stands for the client's own end: never sent. What still runs for the connection finds that it has ended.
-_LOST = CloseCode(1006, "", "", "")
+# Stand for the client's own end: never sent. What still runs for the connection finds that it has ended.
+_LOST, _LEFT = CloseCode(1006, "", "", ""), CloseCode(1000, "", "", "")
 
 
 class Connection:
@@ -96,7 +98,7 @@ class Connection:
         self.ending: CloseCode | None = None
         self.since = clock.now()
         self.watcher: Watcher | None = None
-        self.heartbeat = Heartbeat(parts.rhythm, now)
+        self.heartbeat = Heartbeat(parts.rhythm, now, answers=wire.answers)
         self.due = NEVER
         self._parts = parts
         self._standing = Standing(parts, seat)
@@ -128,6 +130,11 @@ class Connection:
     def channels(self) -> Collection[str]:
         """The channels that it has subscribed to."""
         return self._subscriptions.by_channel.keys()
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether every channel that it has subscribed to has caught up."""
+        return all(each.is_live for each in self._subscriptions.by_channel.values())
 
     def watch(self, watcher: Watcher | None) -> None:
         """Show `watcher` every frame from now on, instead of another."""
@@ -162,14 +169,16 @@ class Connection:
             self._subscriptions.enter_own_room(caller)
             self._look_again(self.now)
 
-    def receive(self, message: str | bytes) -> Coroutine[Any, Any, None] | None:
-        """Do what one message of the client asks, or return what is to be awaited before the next one is taken."""
+    def receive(self, message: str | bytes, wait: float = 0.0) -> Coroutine[Any, Any, None] | None:
+        """Do what a message asks that came `wait` seconds too early; return what is to be awaited before the next one is taken."""
         counts = self._parts.sources.counts
         counts.frames_in += 1
         counts.bytes_in += len(message)
         if self.watcher is not None:
             self.watcher.received(message)
-        return None if self.ending is not None else self._do(self._protocol.receive(message))
+        if self.ending is not None:
+            return None
+        return self._do(judged(self._protocol.receive(message), wait, self._parts.pressure, self.channels))
 
     def end(self, code: CloseCode) -> None:
         """Leave every room, then say `code`; what waited for the client to read is dropped. The first code counts."""
@@ -180,8 +189,9 @@ class Connection:
         self._deadline = self.now + self._parts.settings.close_within
         self._leave()
         self._look_again(self.now)
-        self.outbound.shut(frame_close(code))
-        structlog.get_logger().info("stream_closed", connection=self.id, code=code.code, reason=code.reason)
+        self.outbound.shut(self.wire.farewell(code))
+        if not self._parts.pressure.gives_up(Part.DEBUG):
+            structlog.get_logger().info("stream_closed", connection=self.id, code=code.code, reason=code.reason)
 
     def cut_slow(self) -> None:
         """End because the client reads too slowly."""
@@ -192,11 +202,11 @@ class Connection:
         structlog.get_logger().error("stream_crashed", connection=self.id, exc_info=error)
         self.end(INTERNAL)
 
-    def announce_restart(self, after_ms: int) -> None:
+    def announce_restart(self, after_ms: int, code: CloseCode = RESTART) -> None:
         """Tell the client when to come back, and end."""
         if self.ending is None:
-            self._say(self.wire.disconnect(RESTART, after_ms))
-            self.end(RESTART)
+            self._say(self.wire.disconnect(code, after_ms))
+            self.end(code)
 
     def on_room_reset(self, channel: str, epoch: str, offset: int, reason: str) -> None:
         """Go on from `offset` of a live room, which the client was told; what it tells of is told anew."""
@@ -249,10 +259,15 @@ class Connection:
             self._look_again(self.now)
             self._subscriptions.leave_lost(self._standing.admit)
 
-    def closed(self) -> None:
-        """Give everything back: the socket is gone."""
+    def readmit(self) -> None:
+        """Leave the channels that the caller may not have any more: what goes for them has changed."""
         if self.ending is None:
-            self.ending = _LOST
+            self._subscriptions.leave_lost(self._standing.admit)
+
+    def closed(self, goodbye: int | None = None) -> None:
+        """Give everything back: the socket is gone; `goodbye` is the code by which the client closed it, if it did."""
+        if self.ending is None:
+            self.ending = _LOST if goodbye is None or comes_back(goodbye) else _LEFT
             self._parts.sources.counts.closed[0] += 1
         self._leave()
         self.outbound.abort()
@@ -260,11 +275,11 @@ class Connection:
 
     def error_object(self, refused: HubError) -> Mapping[str, Any]:
         """Return what stands under `error` in a frame."""
-        return refused.as_object(request_id=self.id, now=self._parts.sources.clock.now())
+        return error_object(refused, self.id, self._parts.sources.clock.now())
 
     def _do(self, command: Command) -> Coroutine[Any, Any, None] | None:
         match command:
-            case Subscribe() | Publish() | History() | Call() | Settle():
+            case Subscribe() | OfRoom() | Call() | Settle():
                 if self.caller is not None:  # the protocol takes none of them before
                     return self._do_for(self.caller, command)
             case Unsubscribe(id=frame_id, channels=channels):
@@ -288,8 +303,8 @@ class Connection:
                 self._subscriptions.subscribe(caller.org_id, command)
             case Call():
                 self._does.call(caller, command)
-            case Publish() | History():
-                return self._does.live(caller, command)
+            case OfRoom():
+                return self._does.of_room(caller, command)
             case Settle():
                 return self._subscriptions.settle(caller.org_id, command)
         return None
@@ -298,7 +313,12 @@ class Connection:
     def _does(self) -> Doing:
         if self._doing is None:
             self._doing = Doing(
-                self._parts, request_id=self.id, say=self._say_result, refuse=self._refuse, crashed=self.crashed
+                self._parts,
+                request_id=self.id,
+                channels=self.channels,
+                say=self._say_answer,
+                refuse=self._refuse,
+                crashed=self.crashed,
             )
         return self._doing
 
@@ -322,7 +342,7 @@ class Connection:
 
     def _leave(self) -> None:
         self.flows()
-        self._subscriptions.close()
+        self._subscriptions.close(may_return=self.ending is not None and self.ending.reconnect)
         if self._doing is not None:
             self._doing.close()
         self._standing.leave()
@@ -347,10 +367,10 @@ class Connection:
             self._position_at = now + self._parts.settings.position_every
             bookmark = self._subscriptions.bookmark()
             if bookmark is not None:
-                self._say(self.wire.position(*bookmark) + (PING_FRAME if is_ping else b""))
+                self._say(self.wire.position(*bookmark) + (self.wire.ping if is_ping else b""))
                 return
         if is_ping:
-            self.outbound.write_control(PING_FRAME)
+            self.outbound.write_control(self.wire.ping)
 
     def _look_again(self, now: float) -> None:
         """Say when the connection is due: at whatever comes first."""
@@ -367,8 +387,8 @@ class Connection:
         place = {} if bookmark is None else {"position": {"offset": str(bookmark[0]), "epoch": bookmark[1]}}
         self._say(self.wire.reply("pong", frame_id, **place))
 
-    def _say_result(self, call: Call | Publish | History, members: Mapping[str, Any]) -> None:
-        self._say(self.wire.reply("result", call.id, **members))
+    def _say_answer(self, kind: str, frame_id: FrameId, members: Mapping[str, Any]) -> None:
+        self._say(self.wire.reply(kind, frame_id, **members))
 
     def _refuse(self, refusal: Refusal) -> None:
         self._parts.sources.counts.refused += 1

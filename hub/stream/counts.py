@@ -3,6 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from hub.stream.inbound import Inbound
+from rooms.presence.counts import PresenceCounts
+
 
 @dataclass(slots=True)
 class StreamCounts:
@@ -30,8 +33,11 @@ class StreamCounts:
     resets: Counter[str] = field(default_factory=Counter[str])
     consumers: int = 0
     consumed: Counter[str] = field(default_factory=Counter[str])
+    # What came too fast.
+    inbound: Inbound = field(default_factory=Inbound)
     # Tasks of durable subscriptions that have died, and were started again.
     consuming_restarts: int = 0
+    presence: PresenceCounts = field(default_factory=PresenceCounts)
 
     def wrote(self, size: int, frames: int = 1) -> None:
         """Count what was written to one client."""

@@ -21,7 +21,9 @@ from core.deadline import ended_within
 from core.errors import HubError
 from core.events.log import LogReader
 from core.ids import new_id
+from core.pressure import Calm, Part, Pressed
 from hub.stream.calls import Operations
+from hub.stream.codes import OVERLOADED
 from hub.stream.connection import Connection
 from hub.stream.consumers import Consumers
 from hub.stream.counts import StreamCounts
@@ -32,9 +34,11 @@ from hub.stream.gate import Gate
 from hub.stream.handshake import Offer, acceptance, offer_of
 from hub.stream.heartbeat import Rhythm
 from hub.stream.inflation import Inflation
-from hub.stream.live_frames import TakesTelemetry
 from hub.stream.outbound import Bounds, Outbound
 from hub.stream.parts import Authenticates, Parts, Ticks
+from hub.stream.presence_listeners import NodePresence
+from hub.stream.readmission import Readmission
+from hub.stream.returns import NotNowError
 from hub.stream.settings import StreamSettings
 from hub.stream.socket import HandedOver, Socket, take_over
 from hub.stream.subscriptions import Sources
@@ -46,11 +50,14 @@ from rooms.feed import Feeds
 from rooms.live import LiveRooms
 from rooms.openings import Openings
 from rooms.pages import SharedLog
+from rooms.speaking import TakesTelemetry
 
 WRITE_HIGH_WATER_BYTES = 64 * 1024
 TICK_SECONDS = 0.5
 RECHECK_SECONDS = 1.0
 LATEST_SECONDS = 0.05
+# The same for a node that has too much to do.
+SLOWED_LATEST_SECONDS = 0.5
 # So many sockets are looked at before others get their turn of the loop: some milliseconds' work where all are pinged.
 SLICE = 200
 # A stopping node sends so many clients a second to the others.
@@ -81,15 +88,20 @@ class StreamDoor:
         clock: Clock,
         beginnings: Beginnings | None = None,
         telemetry: TakesTelemetry | None = None,
+        presence: NodePresence | None = None,
         render: Render,
         public_url: str | None = None,
         origins: Collection[str] = (),
         settings: StreamSettings | None = None,
         returns_per_second: int = RETURNS_PER_SECOND,
+        pressure: Pressed | None = None,
     ) -> None:
+        self._pressure = pressure or Calm()
         self._returns_per_second = returns_per_second
         openings = None if beginnings is None else Openings(live, beginnings, clock)
-        self._sources = Sources(feeds, SharedLog(log, clock), log, fanout, clock, live, consumers, openings, telemetry)
+        self._sources = Sources(
+            feeds, SharedLog(log, clock), log, fanout, clock, live, consumers, openings, telemetry, presence
+        )
         # The first is what a client gets that names none, or only unknown ones.
         self._json = JsonWire()
         self._wires: Mapping[str, Wire] = {wire.subprotocol: wire for wire in (self._json, MsgpackWire())}
@@ -98,31 +110,25 @@ class StreamDoor:
         self._authenticator = authenticator
         self._tickets = tickets
         self._seats = seats
-        self._render = render
+        self.render = render
         self._origins = frozenset(_origin_of(url) for url in (*origins, public_url) if url is not None)
         settings = settings or StreamSettings()
-        self._bounds = Bounds(clock, settings.waiting_bytes, settings.waiting_age)
+        self.bounds = Bounds(clock, settings.waiting_bytes, settings.waiting_age)
         self._wheel = Wheel[Ticks](TICK_SECONDS)
-        self._gate = Gate(
-            clock,
-            self.counts,
-            per_turn=settings.handshakes_per_turn,
-            most=settings.handshakes_waiting,
-            rate=returns_per_second,
-        )
+        self._gate = self._make_gate(settings)
         # What waits for clients of this node.
         self.waiting = Waiting(
             per_organisation=settings.waiting_bytes_of_organisation, most=settings.waiting_bytes_of_node
         )
         rhythm = Rhythm(ping=settings.ping, spread=settings.ping_spread, pong=settings.pong)
-        self._parts = Parts(
-            self._sources, authenticator, seats, operations, settings, rhythm, self._wheel, self.waiting
-        )
+        of_node = (settings, rhythm, self._wheel, self.waiting, self._pressure)
+        self.parts = Parts(self._sources, authenticator, seats, operations, *of_node)
         self._connections: dict[Connection, None] = {}
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self._is_shut = False
         self._is_closed = False
+        self._readmission = Readmission(live.namespaces, clock)
 
     @property
     def sockets(self) -> Sequence[Connection]:
@@ -146,17 +152,17 @@ class StreamDoor:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Open one socket, which goes on by itself, or refuse the request."""
-        seat = None
+        seat = offer = None
         try:
             extensions = request.headers.getall("Sec-WebSocket-Extensions", ())
             offer = offer_of(request.headers, extensions, request.version)
-            self._check_open()
-            await self._gate.enter()
-            caller = await self._admit(request)
+            caller = await self.enter(request)
             if caller is not None:
-                seat = await self._seats.take(caller.org_id, caller.limits.concurrent_connections)
+                seat = await self.seat_for(caller)
         except HubError as refused:
-            return self._render(request, refused)
+            if isinstance(refused, NotNowError) and offer is not None and self._is_page(request):
+                return self._send_away(request, offer, refused.after_ms)
+            return self.render(request, refused)
         transport = request.transport
         if transport is None or transport.is_closing():
             if seat is not None:
@@ -165,12 +171,41 @@ class StreamDoor:
         self._open(request, transport, offer, caller, seat)
         return HandedOver()
 
+    def _make_gate(self, settings: StreamSettings) -> Gate:
+        return Gate(
+            self._clock,
+            self.counts,
+            per_turn=settings.handshakes_per_turn,
+            most=settings.handshakes_waiting,
+            rate=self._returns_per_second,
+            per_second=settings.handshakes_per_second,
+            pressure=self._pressure,
+        )
+
+    def _is_page(self, request: web.Request) -> bool:
+        """Tell whether a request is of a page that may open streams: it sees neither status nor headers of a refusal."""
+        try:
+            self._check_origin(request)
+        except HubError:
+            return False
+        return "Origin" in request.headers
+
+    def _send_away(self, request: web.Request, offer: Offer, after_ms: int) -> web.StreamResponse:
+        """Open a socket only to say when to come back."""
+        if request.transport is None or request.transport.is_closing():
+            return web.Response()
+        self._open(request, request.transport, offer, None, None).announce_restart(after_ms, OVERLOADED)
+        return HandedOver()
+
     async def run(self) -> None:
         """Look at the sockets that are due, and ask again about their credentials."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tick())
             group.create_task(self._recheck())
             group.create_task(self._give_latest())
+            group.create_task(self._readmission.run(self._connections.keys()))
+            if self._sources.presence is not None:
+                group.create_task(self._sources.presence.listeners.run())
 
     async def drain(self, deadline: float) -> None:
         """Take no more sockets, close each in its turn, with a `disconnect`; return when all are gone or at `deadline`.
@@ -189,6 +224,7 @@ class StreamDoor:
     async def close(self) -> None:
         """End every socket at once; return when their handlers are done."""
         self._is_shut = self._is_closed = True
+        self._gate.close()
         for connection in tuple(self._connections):
             connection.outbound.abort()
         await self._is_empty.wait()
@@ -196,6 +232,35 @@ class StreamDoor:
         if self._sources.openings is not None:
             await self._sources.openings.close()
         await self._sources.log.close()
+
+    async def enter(self, request: web.Request) -> Caller | None:
+        """Return who opens a stream, when it is their turn; None where the credential comes by frame. Raises HubError."""
+        self._check_open()
+        await self._gate.enter(_owner_of(request))
+        return await self._admit(request)
+
+    async def seat_for(self, caller: Caller) -> Seat:
+        """Return a place among the organisation's connections; raises HubError RATE_LIMIT_EXCEEDED."""
+        return await self._seats.take(caller.org_id, caller.limits.concurrent_connections)
+
+    def take(self, connection: Connection) -> None:
+        """Look after a connection until it is forgotten."""
+        self._connections[connection] = None
+        self.counts.opened += 1
+        self._is_empty.clear()
+
+    def look_again(self, connection: Connection) -> None:
+        """End a connection whose handshake had begun before the drain, or before the end."""
+        if self._is_closed:
+            connection.outbound.abort()
+        elif self._is_shut:
+            connection.announce_restart(0)
+
+    def forget(self, connection: Connection) -> None:
+        """Let a connection go that has ended."""
+        del self._connections[connection]
+        if not self._connections:
+            self._is_empty.set()
 
     async def _admit(self, request: web.Request) -> Caller | None:
         """Return the caller of the `Authorization` header or of the ticket; None where the credential comes by frame."""
@@ -227,42 +292,33 @@ class StreamDoor:
 
     def _open(
         self, request: web.Request, transport: asyncio.Transport, offer: Offer, caller: Caller | None, seat: Seat | None
-    ) -> None:
+    ) -> Connection:
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
         chosen = next((self._wires[name] for name in offer.subprotocols if name in self._wires), None)
         wire, inflation = chosen or self._json, None
         if offer.extensions is not None:
-            wire, inflation = self._deflated[wire], Inflation(self._parts.settings.frames.frame_bytes)
-        connection = Connection(str(new_id()), Outbound(transport, self._bounds), wire, self._parts, seat)
-        self._connections[connection] = None
-        self.counts.opened += 1
-        self._is_empty.clear()
-        socket = Socket(transport, connection, self._forget, inflation)
+            wire, inflation = self._deflated[wire], Inflation(self.parts.settings.frames.frame_bytes)
+        connection = Connection(str(new_id()), Outbound(transport, self.bounds), wire, self.parts, seat)
+        self.take(connection)
+        socket = Socket(transport, connection, self.forget, inflation, self.counts.inbound)
         early = take_over(request, transport, socket)
         answer = acceptance(offer, None if chosen is None else chosen.subprotocol)
         if caller is None:
             connection.outbound.write(answer)
         else:
             connection.welcome(caller, after=answer)
-        # Its handshake had begun before the drain, or before the end.
-        if self._is_closed:
-            connection.outbound.abort()
-        elif self._is_shut:
-            connection.announce_restart(0)
+        self.look_again(connection)
         if early:
             socket.data_received(early)
-
-    def _forget(self, connection: Connection) -> None:
-        del self._connections[connection]
-        if not self._connections:
-            self._is_empty.set()
+        return connection
 
     async def _give_latest(self) -> None:
         """Look again and again at those who could not read the newest of a room."""
         latest = self._sources.fanout.latest
         while True:
             await latest.waits.wait()
-            await self._clock.sleep(0 if latest.turn() else LATEST_SECONDS)
+            pause = SLOWED_LATEST_SECONDS if self._pressure.gives_up(Part.LATEST) else LATEST_SECONDS
+            await self._clock.sleep(0 if latest.turn() else pause)
 
     async def _tick(self) -> None:
         while True:
@@ -301,6 +357,11 @@ class StreamDoor:
                 connection.on_checked(answer)
             if index % SLICE == 0:
                 await self._clock.sleep(0)
+
+
+def _owner_of(request: web.Request) -> str:
+    """Return who a handshake says it is of, before anybody has checked that: its credential, or where it comes from."""
+    return request.headers.get("Authorization") or request.remote or ""
 
 
 def _origin_of(url: str) -> str:

@@ -10,15 +10,19 @@ is in its outbound queue, as if there were no slices.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from uuid import UUID
 
 from core.events.event import Entry, namespace_of
+from core.pressure import Pressed
 from hub.stream.backlog import BYTES_OF_A_WRITE, Backlog, Frames, weight_of
 from hub.stream.counts import StreamCounts
 from hub.stream.latest import Latest
 from hub.stream.room import Member, Room, masks_of
+from hub.stream.view_rooms import ViewRooms, Watches, sight_of
 from hub.stream.wires import Wire
+from rooms.live_rules import LiveRules
+from rooms.views import Sight, View
 
 # Writes of a small message in one go: about 5 ms.
 SLICE = 1_000
@@ -30,11 +34,14 @@ class Fanout:
     Implements rooms.feed.Sink and rooms.live_feed.LiveSink. `run()` beside everything else.
     """
 
-    def __init__(self, most: int = SLICE) -> None:
+    def __init__(self, most: int = SLICE, pressure: Pressed | None = None) -> None:
         # Of all streams of the node: what they do besides is added by them.
         self.counts = StreamCounts()
         self._slice = most
-        self.latest = Latest(self.counts, most)
+        self.latest = Latest(self.counts, most, pressure)
+        self.watches = Watches()
+        # Of the entries of a delivery that is under way, where views look at them.
+        self._sights: dict[int, Sight] = {}
         # Those that have something to write, in turn.
         self._backlogs: dict[UUID, Backlog] = {}
         self._waits = asyncio.Event()
@@ -53,18 +60,24 @@ class Fanout:
             if not present:
                 del self._present[org_id]
 
-    def join(self, org_id: UUID, channel: str, member: Member) -> None:
-        """Put `member` into the channel's room: it gets what is delivered from now on."""
+    def join(self, org_id: UUID, channel: str, member: Member, view: View | None = None, since: int = 0) -> None:
+        """Put `member` into the channel's room: it gets what is delivered from now on.
+
+        Of a `view` it gets what that shows, and may get by deltas what was delivered after `since`.
+        """
         if self._backlogs:
             self._settle(org_id, member)
         rooms = self._rooms.setdefault(member.wire, {}).setdefault(org_id, {})
         room = rooms.get(channel)
         if room is None:
             room = rooms[channel] = Room(channel, member.wire)
-        room.members[member] = None
+        if view is None:
+            room.members[member] = None
+        else:
+            self._join_view(org_id, room, member, view, since)
 
-    def leave(self, org_id: UUID, channel: str, member: Member) -> None:
-        """Take `member` out of the channel's room, if it is there; what was delivered before, it has got."""
+    def leave(self, org_id: UUID, channel: str, member: Member, view: View | None = None) -> None:
+        """Take `member` out of the channel's room, or its view there, if it is there; what was delivered before, it has got."""
         if self._backlogs:
             self._settle(org_id, member)
         by_org = self._rooms.get(member.wire, {})
@@ -72,12 +85,22 @@ class Fanout:
         room = rooms.get(channel) if rooms is not None else None
         if rooms is None or room is None:
             return
-        room.members.pop(member, None)
-        self.latest.forget(room, member)
-        if not room.members:
+        if view is None:
+            room.members.pop(member, None)
+            self.latest.forget(room, member)
+        elif room.views is not None and (watch := room.views.watch_of(view, member)) is not None:
+            room.views.leave(watch, member)
+            self.watches.leave(org_id, watch)
+            room.views = room.views or None
+        if not room.members and room.views is None:
             del rooms[channel]
             if not rooms:
                 del by_org[org_id]
+
+    @property
+    def behind(self) -> int:
+        """How many writes to members wait, of all organisations."""
+        return sum(backlog.writes for backlog in self._backlogs.values())
 
     def size(self, org_id: UUID, channel: str) -> int:
         """Return how many members the channel has here."""
@@ -99,7 +122,7 @@ class Fanout:
             rooms = by_org.get(org_id)
             if rooms is None:
                 continue
-            touched, parts, frames = _frames_by_room(wire, rooms, entries)
+            touched, parts, frames = _frames_by_room(wire, rooms, entries, self._sights)
             if len(touched) == 1 and not self._backlogs:  # nearly always
                 data = b"".join(parts[0])
                 members = touched[0].members
@@ -108,14 +131,32 @@ class Fanout:
                     continue
             if touched:
                 full = self._deliver(org_id, touched, parts, frames, slow) or full
+        if self._sights:
+            self._sights.clear()
         for member in slow:  # after the loops, for it changes the rooms
             member.cut_slow()
         return full
 
-    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry]) -> None:
+    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry], rules: LiveRules) -> None:
         """Write the newest of `entries`, all of one room, to its members who can read; keep it for the others."""
         for wire, room in self._rooms_of(org_id, entries[0].channel):
-            self.latest.deliver(room, wire, entries)
+            self.latest.deliver(room, wire, entries, rules)
+
+    def settle(self, org_id: UUID, channel: str) -> None:
+        """Write to the members of a live room what waits for them: from now on it is delivered in another way."""
+        slow: list[Member] = []
+        for _, room in self._rooms_of(org_id, channel):
+            self._settle_all(org_id, [room], slow)
+            slow += self.latest.settle(room)
+        for member in slow:
+            member.cut_slow()
+
+    def signal(self, org_id: UUID, channel: str, envelope: str) -> None:
+        """Write what nobody keeps to those members of a live room who have taken all that was sent before."""
+        for wire, room in self._rooms_of(org_id, channel):
+            frame = wire.signal(channel, envelope)
+            told = sum(member.outbound.write_if_free(frame) for member in room.members)
+            self.counts.wrote(len(frame) * told, told)
 
     def say(self, member: Member, data: bytes) -> None:
         """Write whole frames to one member, after all that was delivered to it; cut it where it reads too slowly."""
@@ -153,6 +194,7 @@ class Fanout:
 
     def reset(self, org_id: UUID, epoch: str, position: int, reason: str) -> None:
         """Tell every member of the organisation that its log has a new epoch."""
+        self.watches.reset(org_id)
         for member in tuple(self._present.get(org_id, ())):
             member.on_new_epoch(epoch, position, reason)
 
@@ -206,6 +248,19 @@ class Fanout:
         self._waits.set()
         return backlog.emptied()
 
+    def _join_view(self, org_id: UUID, room: Room, member: Member, view: View, since: int) -> None:
+        if room.views is None:
+            room.views = ViewRooms(member.wire)
+        watch = room.views.watch_of(view, member)
+        if watch is None:
+            watch = self.watches.join(org_id, view)
+        else:  # it goes on from another place
+            room.views.leave(watch, member)
+        if self._backlogs:
+            # Who is slow is seen by the next write to it.
+            self._settle_all(org_id, room.views.crowded(watch), [])
+        room.views.join(watch, member, since)
+
     def _settle(self, org_id: UUID, member: Member) -> None:
         """Write to `member` what waits for it. That it reads too slowly is seen by the next write to it."""
         backlog = self._backlogs.get(org_id)
@@ -228,7 +283,7 @@ class Fanout:
 
     def _rooms_of(self, org_id: UUID, channel: str) -> list[tuple[Wire, Room]]:
         found = ((wire, by_org.get(org_id, {}).get(channel)) for wire, by_org in self._rooms.items())
-        return [(wire, room) for wire, room in found if room is not None]
+        return [(wire, part) for wire, room in found if room is not None for part in _parts_of(room)]
 
 
 def channels_of(entry: Entry) -> tuple[str, ...]:
@@ -238,10 +293,13 @@ def channels_of(entry: Entry) -> tuple[str, ...]:
 
 
 def _frames_by_room(
-    wire: Wire, rooms: dict[str, Room], entries: Sequence[Entry]
+    wire: Wire, rooms: dict[str, Room], entries: Sequence[Entry], sights: dict[int, Sight]
 ) -> tuple[list[Room], list[list[bytes]], Frames]:
-    """Return the touched rooms, the frames of each, and all of them in position order with the index of the room."""
-    indexes: dict[str, int] = {}
+    """Return the touched rooms, the frames of each, and all of them in position order with the index of the room.
+
+    A room's views are rooms of their own here.
+    """
+    indexes: dict[Room, int] = {}
     touched: list[Room] = []
     parts: list[list[bytes]] = []
     frames: Frames = []
@@ -251,18 +309,53 @@ def _frames_by_room(
             room = rooms.get(channel)
             if room is None:
                 continue
+            if room.views is not None:
+                for part, made in _shown(room, sight_of(sights, entry)):
+                    shown = made
+                    if shown is None:
+                        envelope = envelope or wire.envelope(entry)
+                        shown = wire.event(part.prefix, entry, envelope)
+                    index = _index_of(part, indexes, touched, parts)
+                    parts[index].append(shown)
+                    frames.append((index, shown))
+                continue
             if envelope is None:
                 envelope = wire.envelope(entry)
             frame = wire.event(room.prefix, entry, envelope)
-            index = indexes.get(channel)
+            index = indexes.get(room)
             if index is None:
-                index = indexes[channel] = len(touched)
+                index = indexes[room] = len(touched)
                 touched.append(room)
                 parts.append([frame])
             else:
                 parts[index].append(frame)
             frames.append((index, frame))
     return touched, parts, frames
+
+
+def _index_of(room: Room, indexes: dict[Room, int], touched: list[Room], parts: list[list[bytes]]) -> int:
+    """Return the index of a room, which is touched by this."""
+    index = indexes.get(room)
+    if index is None:
+        index = indexes[room] = len(touched)
+        touched.append(room)
+        parts.append([])
+    return index
+
+
+def _shown(room: Room, sight: Sight) -> Iterator[tuple[Room, bytes | None]]:
+    """Return who of a room gets something of an event, and the frame; None where that is the whole event, as it is."""
+    if room.members:
+        yield room, None
+    if room.views is not None:
+        yield from room.views.show(sight)
+
+
+def _parts_of(room: Room) -> Iterator[Room]:
+    """Go through a room and its views."""
+    yield room
+    if room.views is not None:
+        yield from room.views.rooms()
 
 
 def _are_apart(touched: list[Room]) -> bool:

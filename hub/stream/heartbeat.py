@@ -38,12 +38,16 @@ class Rhythm:
 
 
 class Heartbeat:
-    """One client; `heard_at` is when something of it came last, set by whoever reads."""
+    """One client; `heard_at` is when something of it came last, set by whoever reads.
 
-    __slots__ = ("_is_asked", "_look_at", "_rhythm", "_silence", "_unread", "heard_at")
+    One that never `answers` lives as long as it takes what it is sent.
+    """
 
-    def __init__(self, rhythm: Rhythm, now: float) -> None:
+    __slots__ = ("_answers", "_is_asked", "_look_at", "_rhythm", "_silence", "_unread", "heard_at")
+
+    def __init__(self, rhythm: Rhythm, now: float, *, answers: bool = True) -> None:
         self.heard_at = now
+        self._answers = answers
         self._rhythm = rhythm
         self._silence = rhythm.draw()
         self._look_at = 0.0
@@ -70,6 +74,9 @@ class Heartbeat:
             self._wait(now, unread)
             return Pulse.PING
         if now < self._look_at:
+            return Pulse.ALIVE
+        if not self._answers and not unread:
+            self._is_asked, self.heard_at = False, self._look_at - self._rhythm.pong
             return Pulse.ALIVE
         if unread >= self._unread:
             return Pulse.DEAD

@@ -119,7 +119,7 @@ class LiveChannels:
     def step_back(self, org_id: UUID, subscription: Subscription, epoch: str, offset: int) -> None:
         """Leave the room for a while: the subscription goes on after `offset`."""
         subscription.is_live = False
-        self._sources.fanout.leave(org_id, subscription.channel, self._owner)
+        self._sources.fanout.leave(org_id, subscription.channel, self._owner, subscription.view)
         if subscription.feed is not None:
             life = subscription.feed.life
             put(subscription, Place(offset, epoch, recovered=False, reset=None, sequence=offset, life=life))
@@ -247,7 +247,7 @@ class LiveChannels:
         if not self._is_current(subscription):  # the connection was cut for not reading
             return 0
         subscription.is_live = True
-        self._sources.fanout.join(org_id, subscription.channel, self._owner)
+        self._sources.fanout.join(org_id, subscription.channel, self._owner, subscription.view)
         return len(data)
 
     def _tell_reset(self, subscription: Subscription, place: Place) -> None:

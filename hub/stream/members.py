@@ -10,8 +10,7 @@ from core.errors import Detail, HubError
 from core.events.subscriptions.subscription import Hold
 from core.ids import parse_id
 from hub.stream.commands import Wanted
-from rooms.live_rules import rules_of
-from rooms.names import is_consumed
+from rooms.names import is_consumed, is_of_log
 
 MAX_OFFSET = 2**63 - 1
 # Deliveries of a durable subscription that one connection has unanswered.
@@ -78,12 +77,13 @@ def wanted_of(channel: str, item: Mapping[str, Any]) -> Wanted:
     """Return what an item of a subscribe frame asks for; raises HubError for what it cannot be."""
     if is_consumed(channel):
         return _consumed_of(channel, item)
-    wanted = Wanted(channel, offset_of(item), epoch_of(item), since_of(item), after_event_of(item))
+    hears = flag_of(item, "presence")
+    wanted = Wanted(channel, offset_of(item), epoch_of(item), since_of(item), after_event_of(item), presence=hears)
     places = {"offset": wanted.offset, "since": wanted.since, "after_event": wanted.after_event}
     named = [name for name, value in places.items() if value is not None]
     if len(named) > 1:
         raise invalid(named[1], "INVALID_FORMAT", "One of offset, since and after_event says where to go on")
-    if wanted.offset is None and named and rules_of(channel) is not None:
+    if wanted.offset is None and named and not is_of_log(channel):
         raise invalid(
             named[0], "INVALID_FORMAT", "Only channels of the log know times and events; a live room knows offsets"
         )
@@ -136,6 +136,14 @@ def input_of(frame: Mapping[str, Any]) -> Mapping[str, Any]:
     return value  # pyright: ignore[reportUnknownVariableType] - both forms have string names only
 
 
+def limit_of(frame: Mapping[str, Any], usual: int, most: int) -> int:
+    """Return how many are asked for, `usual` where that is missing."""
+    limit = frame.get("limit", min(usual, most))
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
+        raise invalid("limit", "VALUE_OUT_OF_RANGE", f"It is from 1 to {most}")
+    return limit
+
+
 def text_of(frame: Mapping[str, Any], field: str, most: int) -> str | None:
     """Return a string of 1 to `most` characters, None where there is none."""
     value = frame.get(field)
@@ -153,7 +161,7 @@ def _consumed_of(channel: str, item: Mapping[str, Any]) -> Wanted:
         raise invalid("max_in_flight", "INVALID_FORMAT", "It is an integer")
     if most is not None and not 1 <= most <= MOST_IN_FLIGHT:
         raise invalid("max_in_flight", "VALUE_OUT_OF_RANGE", f"It is from 1 to {MOST_IN_FLIGHT}")
-    return Wanted(channel, max_in_flight=most)
+    return Wanted(channel, max_in_flight=most, presence=flag_of(item, "presence"))
 
 
 def invalid(field: str, code: str, message: str) -> HubError:

@@ -1,13 +1,14 @@
 """What all connections of a node share, and what they need of others."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.auth.caller import Caller
 from core.auth.reference import Reference
 from core.auth.seats import Seats
 from core.errors import HubError
+from core.pressure import Calm, Pressed
 from hub.stream.calls import Operations
 from hub.stream.heartbeat import Rhythm
 from hub.stream.settings import StreamSettings
@@ -66,3 +67,4 @@ class Parts:
     rhythm: Rhythm
     wheel: Wheel[Ticks]
     waiting: Waiting
+    pressure: Pressed = field(default_factory=Calm)

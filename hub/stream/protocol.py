@@ -1,7 +1,7 @@
 """What a client's message asks for. No I/O, no clock: messages in, a command out; nothing raises.
 
-    Protocol.receive -> Subscribe | Unsubscribe | Publish | History | Call | Ack | Nack | Extend | Authenticate | Ping
-                        | Refusal | Violation
+    Protocol.receive -> Subscribe | Unsubscribe | Publish | History | ReadPresence | SayPresence | Call | Ack | Nack | Extend
+                        | Authenticate | Ping | Refusal | Violation
 
 A Refusal is answered with an error frame and the connection lives; a Violation ends it with a close code. Wire form:
 docs/protocol.md.
@@ -25,8 +25,10 @@ from hub.stream.commands import (
     Nack,
     Ping,
     Publish,
+    ReadPresence,
     Refusal,
     RefusedChannel,
+    SayPresence,
     Subscribe,
     Unsubscribe,
     Violation,
@@ -39,14 +41,16 @@ from hub.stream.members import (
     holds_of,
     input_of,
     invalid,
+    limit_of,
     name_of,
     offset_of,
     seconds_of,
     shown,
     text_of,
-    wanted_of,
 )
+from hub.stream.viewed import wanted_of
 from hub.stream.wires import Wire
+from rooms.presence.page import MOST_OF_A_PAGE, PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Limits:
     id_characters: int = 64
     channel_characters: int = 264
     history: int = 256
+    members: int = MOST_OF_A_PAGE
     operation_characters: int = 64
     key_characters: int = 255
     calls: int = 16
@@ -179,7 +184,7 @@ class Protocol:
                 self.admit(name)
             if is_full:
                 raise HubError("TOO_MANY_CHANNELS", f"A connection has at most {self.limits.channels} channels")
-            return Wanted(name) if isinstance(item, str) else wanted_of(name, item)
+            return wanted_of(name, {} if isinstance(item, str) else item)
         except HubError as refused:
             return RefusedChannel(name, refused)
 
@@ -205,13 +210,22 @@ class Protocol:
             data = orjson.dumps(frame["data"])
         except orjson.JSONEncodeError as too_deep:
             raise invalid("data", "INVALID_FORMAT", "It is nested too deeply") from too_deep
-        return Publish(frame_id, channel, data)
+        return Publish(frame_id, channel, data, flag_of(frame, "ephemeral"))
+
+    def _presence(self, frame_id: FrameId, frame: Mapping[str, Any]) -> Command:
+        channel, data = self._channel(frame), frame.get("data")
+        if data is None:
+            limit = limit_of(frame, PAGE, self.limits.members)
+            return ReadPresence(frame_id, channel, text_of(frame, "after", self.limits.channel_characters), limit)
+        if not isinstance(data, dict):
+            raise invalid("data", "INVALID_FORMAT", "It is an object")
+        try:
+            return SayPresence(frame_id, channel, orjson.dumps(data))
+        except orjson.JSONEncodeError as too_deep:
+            raise invalid("data", "INVALID_FORMAT", "It is nested too deeply") from too_deep
 
     def _history(self, frame_id: FrameId, frame: Mapping[str, Any]) -> Command:
-        most = self.limits.history
-        limit = frame.get("limit", min(50, most))
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
-            raise invalid("limit", "VALUE_OUT_OF_RANGE", f"It is from 1 to {most}")
+        limit = limit_of(frame, 50, self.limits.history)
         channel, offset, before = self._channel(frame), offset_of(frame), offset_of(frame, "before")
         if offset is not None and before is not None:
             raise invalid("before", "INVALID_FORMAT", "Either `offset` or `before`, not both")
@@ -275,6 +289,7 @@ class Protocol:
         "unsubscribe": _unsubscribe,
         "publish": _publish,
         "history": _history,
+        "presence": _presence,
         "call": _call,
         "message": _message,
         "cancel": _cancel,

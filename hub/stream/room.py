@@ -1,13 +1,17 @@
 """A room on this node: the members of one channel whose frames have one form, and what it needs of them.
 
 Plain members stand here: all get the same bytes, so nothing is decided for each. What shapes what a member gets stands apart, with
-its writer: of rooms that deliver the newest of each key, those who are slow stand beside `members` too (latest.py).
+its writer: those who do not want all of it as it is stand in `views` (view_rooms.py); of rooms that deliver the newest of each key,
+those who are slow stand beside `members` too (latest.py).
 """
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from hub.stream.wires import Wire
+
+if TYPE_CHECKING:
+    from hub.stream.view_rooms import ViewRooms
 
 
 class Writes(Protocol):
@@ -56,11 +60,12 @@ class Member(Protocol):
 class Room:
     """The members of one channel on this node whose frames have one form; hashed by identity."""
 
-    __slots__ = ("members", "prefix")
+    __slots__ = ("members", "prefix", "views")
 
     def __init__(self, channel: str, wire: Wire) -> None:
         self.prefix = wire.event_prefix(channel)
         self.members: dict[Member, None] = {}
+        self.views: ViewRooms | None = None
 
 
 def masks_of(rooms: dict[Room, int]) -> dict[Member, int]:

@@ -7,213 +7,116 @@ Members that are not named here are ignored by the hub, and clients ignore those
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-from core.errors import CATALOGUE
+from hub.stream import presence_schemas
 from hub.stream.codes import OF_THE_STREAM
-from hub.stream.members import MAX_OFFSET, MOST_IN_FLIGHT
-from hub.stream.protocol import Limits
+from hub.stream.schema_parts import (
+    DEFS,
+    LIMITS,
+    MILLISECONDS,
+    STRING,
+    TIME,
+    Schema,
+    frame_of,
+    list_of,
+    object_of,
+    or_null,
+    ref,
+)
 from rooms.live_rules import LIVE
 
+__all__ = ["CLIENT", "DEFS", "DIALECT", "SERVER", "Schema", "document", "frames_as_defs"]
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-Schema = dict[str, Any]
-
-_LIMITS = Limits()
-
-
-def _object(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None, text: str = "") -> Schema:
-    made: Schema = {"type": "object", "properties": {**required, **(optional or {})}}
-    if required:
-        made["required"] = list(required)
-    return {**made, "description": text} if text else made
-
-
-def _frame(
-    type: str, text: str, required: Mapping[str, Any] | None = None, optional: Mapping[str, Any] | None = None
-) -> Schema:
-    return _object({"type": {"const": type}, **(required or {})}, optional, text)
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
-
-
-def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _list(items: Schema, **bounds: int) -> Schema:
-    return {"type": "array", "items": items, **bounds}
-
-
-_STRING: Schema = {"type": "string"}
-_TIME: Schema = {"type": "string", "format": "date-time"}
-_MILLISECONDS: Schema = {"type": "integer", "minimum": 0}
 _RESULT_OF_ANY: Schema = {
     "description": "What the operation answers by REST, or what publish, history, ack, nack or extend say"
 }
 
-DEFS: Mapping[str, Schema] = {
-    "id": {
-        "description": "Chosen by the client; the answer carries it",
-        "anyOf": [{"type": "integer"}, {"type": "string", "maxLength": _LIMITS.id_characters}],
-    },
-    "channel": {"type": "string", "description": "The name of a channel, such as agents or chat:lobby"},
-    "offset": {
-        "type": "string",
-        "pattern": "^[0-9]{1,19}$",
-        "description": "A place in a channel, in decimal digits; compared only within one epoch",
-    },
-    "given_offset": {
-        "description": "An offset as a client writes it",
-        "anyOf": [_ref("offset"), {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET}],
-    },
-    "epoch": {"type": "string", "minLength": 1, "description": "The life of a channel's offsets"},
-    "place": _object({"offset": _ref("offset"), "epoch": _ref("epoch")}),
-    "event": _object(
-        {
-            "id": _STRING,
-            "type": _STRING,
-            "source": _STRING,
-            "subject": _STRING,
-            "time": _TIME,
-            "data": {"description": "The whole resource, or what was published"},
-        },
-        text="What happened; of an event over 32 KiB data is {id, version, href, truncated: true}",
-    ),
-    "error": _object(
-        {
-            "code": {"enum": list(CATALOGUE)},
-            "message": _STRING,
-            "details": _list(_object({"field": _STRING, "code": {"enum": list(CATALOGUE)}, "message": _STRING})),
-            "request_id": _STRING,
-            "timestamp": _TIME,
-        },
-        text="The error object of REST; codes may be added",
-    ),
-    "wanted": {
-        "description": "A channel, and where to go on: without a place, from the present",
-        "anyOf": [
-            _ref("channel"),
-            _object(
-                {"channel": _ref("channel")},
-                {
-                    "offset": {"type": "null"},
-                    "epoch": _or_null(_STRING),
-                    "max_in_flight": {"type": "integer", "minimum": 1, "maximum": MOST_IN_FLIGHT},
-                },
-            ),
-            _object({"channel": _ref("channel"), "offset": _ref("given_offset")}, {"epoch": _or_null(_STRING)}),
-            _object({"channel": _ref("channel"), "since": _TIME}),
-            _object({"channel": _ref("channel"), "after_event": {"type": "string", "format": "uuid"}}),
-        ],
-    },
-    "joined": {
-        "description": "A channel of a subscribe frame, joined or refused",
-        "oneOf": [
-            _object(
-                {
-                    "channel": _ref("channel"),
-                    "offset": _ref("offset"),
-                    "epoch": _ref("epoch"),
-                    "recovered": {"type": "boolean"},
-                }
-            ),
-            _object(
-                {
-                    "channel": _ref("channel"),
-                    "status": _ref("subscription_status"),
-                    "max_in_flight": {"type": "integer", "minimum": 1},
-                },
-                text="A durable subscription, which the connection consumes now",
-            ),
-            _object({"channel": _ref("channel"), "error": _ref("error")}),
-        ],
-    },
-    "subscription_status": {
-        "enum": ["active", "paused", "disabled"],
-        "description": "Only an active one hands out events",
-    },
-    "delivery": {
-        "type": "string",
-        "pattern": "^[0-9]{1,18}[.][0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
-        "description": "One attempt to deliver an event of a durable subscription, the ack_id of REST",
-    },
-}
-
-_ID = {"id": _or_null(_ref("id"))}
-_REPLY = {"id": _ref("id")}
+_ID = {"id": or_null(ref("id"))}
+_REPLY = {"id": ref("id")}
 _SETTLED = {
-    "channel": _ref("channel"),
-    "deliveries": _list(_ref("delivery"), minItems=1, maxItems=_LIMITS.deliveries),
+    "channel": ref("channel"),
+    "deliveries": list_of(ref("delivery"), minItems=1, maxItems=LIMITS.deliveries),
 }
-_RESOURCE: Schema = {"type": "string", "minLength": 1, "maxLength": _LIMITS.operation_characters}
+_RESOURCE: Schema = {"type": "string", "minLength": 1, "maxLength": LIMITS.operation_characters}
 _LOST = "Answered by result with done and lost; without an id only where one is lost"
 
 CLIENT: Mapping[str, Schema] = {
-    "subscribe": _frame(
+    "subscribe": frame_of(
         "subscribe",
         "Join channels. Answered by subscribed",
-        {"channels": _list(_ref("wanted"), minItems=1, maxItems=_LIMITS.items)},
+        {"channels": list_of(ref("wanted"), minItems=1, maxItems=LIMITS.items)},
         _ID,
     ),
-    "unsubscribe": _frame(
+    "unsubscribe": frame_of(
         "unsubscribe",
         "Leave channels. Answered by unsubscribed",
         {
-            "channels": _list(
-                {"anyOf": [_ref("channel"), _object({"channel": _ref("channel")})]}, minItems=1, maxItems=_LIMITS.items
+            "channels": list_of(
+                {"anyOf": [ref("channel"), object_of({"channel": ref("channel")})]}, minItems=1, maxItems=LIMITS.items
             )
         },
         _ID,
     ),
-    "publish": _frame(
+    "publish": frame_of(
         "publish",
-        f"Publish into a live room ({', '.join(f'{name}:' for name, rules in LIVE.items() if rules.publish_scope)}). "
-        "Answered by result with offset, epoch, event_id",
-        {"channel": _ref("channel"), "data": {}},
-        _ID,
+        f"Publish into a live room ({', '.join(f'{name}:' for name, rules in LIVE.items() if rules.publish_scope)}, "
+        "and of own namespaces). "
+        "Answered by result with offset, epoch, event_id; of what is ephemeral with event_id alone",
+        {"channel": ref("channel"), "data": {}},
+        {
+            **_ID,
+            "ephemeral": or_null(
+                {"type": "boolean", "description": "Only for those who are there now; nobody keeps it"}
+            ),
+        },
     ),
-    "history": _frame(
+    "history": frame_of(
         "history",
         "Read a live room: what follows offset, the latest below before, or the latest. Answered by result",
-        {"channel": _ref("channel")},
+        {"channel": ref("channel")},
         {
             **_ID,
-            "offset": _or_null(_ref("given_offset")),
-            "epoch": _or_null(_STRING),
-            "before": _or_null(_ref("given_offset")),
-            "limit": {"type": "integer", "minimum": 1, "maximum": _LIMITS.history},
+            "offset": or_null(ref("given_offset")),
+            "epoch": or_null(STRING),
+            "before": or_null(ref("given_offset")),
+            "limit": {"type": "integer", "minimum": 1, "maximum": LIMITS.history},
         },
     ),
-    "call": _frame(
+    "presence": frame_of(
+        "presence",
+        "Read who is in a channel, by pages; with data, say that of the own connection there. Answered by presence",
+        {"channel": ref("channel")},
+        {**_ID, **presence_schemas.ASKED},
+    ),
+    "call": frame_of(
         "call",
         "Run an operation of REST. Answered by result",
-        {"operation": {"type": "string", "minLength": 1, "maxLength": _LIMITS.operation_characters}},
+        {"operation": {"type": "string", "minLength": 1, "maxLength": LIMITS.operation_characters}},
         {
             **_ID,
-            "input": _or_null({"type": "object"}),
-            "idempotency_key": _or_null({"type": "string", "minLength": 1, "maxLength": _LIMITS.key_characters}),
+            "input": or_null({"type": "object"}),
+            "idempotency_key": or_null({"type": "string", "minLength": 1, "maxLength": LIMITS.key_characters}),
         },
     ),
-    "message": _frame(
+    "message": frame_of(
         "message",
         "Say something in a session of an agent, which answers. Answered by result with the message and the execution",
-        {"session": _RESOURCE, "text": _STRING},
+        {"session": _RESOURCE, "text": STRING},
         {
             **_ID,
-            "parent_id": _or_null(
+            "parent_id": or_null(
                 {"type": "string", "description": "The message that this one follows; else the last one"}
             ),
-            "attachments": _or_null({"type": "array"}),
-            "idempotency_key": _or_null({"type": "string", "minLength": 1, "maxLength": _LIMITS.key_characters}),
+            "attachments": or_null({"type": "array"}),
+            "idempotency_key": or_null({"type": "string", "minLength": 1, "maxLength": LIMITS.key_characters}),
         },
     ),
-    "cancel": _frame(
+    "cancel": frame_of(
         "cancel",
         "End an execution, or that of a session which is under way. Answered by result",
         None,
-        {**_ID, "execution": _or_null(_RESOURCE), "session": _or_null(_RESOURCE)},
+        {**_ID, "execution": or_null(_RESOURCE), "session": or_null(_RESOURCE)},
     )
     | {
         "oneOf": [
@@ -225,109 +128,129 @@ CLIENT: Mapping[str, Schema] = {
             for name, other in (("execution", "session"), ("session", "execution"))
         ]
     },
-    "ack": _frame("ack", f"Deliveries are done. {_LOST}", _SETTLED, _ID),
-    "nack": _frame(
+    "ack": frame_of("ack", f"Deliveries are done. {_LOST}", _SETTLED, _ID),
+    "nack": frame_of(
         "nack",
         f"Deliveries come again later, or never. {_LOST}",
         _SETTLED,
         {
             **_ID,
-            "delay_seconds": _or_null({"type": "number", "minimum": 0, "maximum": _LIMITS.delay_seconds}),
-            "reason": _or_null({"type": "string", "minLength": 1, "maxLength": _LIMITS.reason_characters}),
-            "dead_letter": _or_null({"type": "boolean"}),
+            "delay_seconds": or_null({"type": "number", "minimum": 0, "maximum": LIMITS.delay_seconds}),
+            "reason": or_null({"type": "string", "minLength": 1, "maxLength": LIMITS.reason_characters}),
+            "dead_letter": or_null({"type": "boolean"}),
         },
     ),
-    "extend": _frame(
+    "extend": frame_of(
         "extend",
         f"Deliveries take longer: their leases end seconds from now. {_LOST}",
-        {**_SETTLED, "seconds": {"type": "number", "minimum": 1, "maximum": _LIMITS.extension_seconds}},
+        {**_SETTLED, "seconds": {"type": "number", "minimum": 1, "maximum": LIMITS.extension_seconds}},
         _ID,
     ),
-    "authenticate": _frame(
+    "authenticate": frame_of(
         "authenticate",
         "Take a credential, or renew it. Answered by welcome",
-        {"token": {"type": "string", "minLength": 1, "maxLength": _LIMITS.token_characters}},
+        {"token": {"type": "string", "minLength": 1, "maxLength": LIMITS.token_characters}},
         _ID,
     ),
-    "ping": _frame("ping", "Ask for a pong", None, _ID),
+    "ping": frame_of("ping", "Ask for a pong", None, _ID),
 }
 
 SERVER: Mapping[str, Schema] = {
-    "welcome": _frame(
+    "welcome": frame_of(
         "welcome",
         "The connection speaks for subject",
         {
-            "connection": _STRING,
-            "subject": _STRING,
-            "org_id": _STRING,
-            "expires_at": _or_null(_TIME),
-            "ping_interval_ms": _MILLISECONDS,
+            "connection": STRING,
+            "subject": STRING,
+            "org_id": STRING,
+            "expires_at": or_null(TIME),
+            "ping_interval_ms": MILLISECONDS,
             "max_frame_bytes": {"type": "integer"},
             "max_channels": {"type": "integer"},
         },
         _REPLY,
     ),
-    "subscribed": _frame("subscribed", "Answers subscribe", {"channels": _list(_ref("joined"))}, _REPLY),
-    "unsubscribed": _frame(
+    "subscribed": frame_of("subscribed", "Answers subscribe", {"channels": list_of(ref("joined"))}, _REPLY),
+    "unsubscribed": frame_of(
         "unsubscribed",
-        "Answers unsubscribe; with error: the credential lost the channel, or the durable subscription is gone",
-        {"channels": _list(_ref("channel"))},
-        {**_REPLY, "error": _ref("error")},
+        "Answers unsubscribe; with error: the credential lost the channel, or what goes for it has changed, or the durable "
+        "subscription is gone",
+        {"channels": list_of(ref("channel"))},
+        {**_REPLY, "error": ref("error")},
     ),
-    "event": _frame(
+    "event": frame_of(
         "event",
         "An event of a channel; epoch stands in those of the connection's own room, delivery, attempt and lease_until "
-        "(and replayed, of a replay) in those of durable subscriptions, which are to be answered",
-        {"channel": _ref("channel"), "offset": _ref("offset"), "event": _ref("event")},
+        "in those of durable subscriptions, which are to be answered, replayed in those of a replay; left: it does not match the "
+        "filter any more; patch: the data, told by what changed",
         {
-            "epoch": _ref("epoch"),
-            "delivery": _ref("delivery"),
+            "channel": ref("channel"),
+            "offset": ref("offset"),
+            "event": {"anyOf": [ref("event"), ref("bare_event")]},
+        },
+        {
+            "left": {"const": True},
+            "patch": ref("patch"),
+            "epoch": ref("epoch"),
+            "delivery": ref("delivery"),
             "attempt": {"type": "integer", "minimum": 1},
-            "lease_until": _TIME,
+            "lease_until": TIME,
             "replayed": {"const": True},
         },
     ),
-    "subscription": _frame(
+    "signal": frame_of(
+        "signal",
+        "An event of a live room that nobody keeps, for those who are there and read: it has no offset",
+        {"channel": ref("channel"), "event": ref("event")},
+    ),
+    "subscription": frame_of(
         "subscription",
         "A durable subscription that the connection consumes was paused, disabled or resumed",
-        {"channel": _ref("channel"), "status": _ref("subscription_status"), "reason": _or_null(_STRING)},
+        {"channel": ref("channel"), "status": ref("subscription_status"), "reason": or_null(STRING)},
     ),
-    "result": _frame(
+    "result": frame_of(
         "result",
         "Answers call, message, cancel, publish, history, ack, nack, extend",
         {"result": _RESULT_OF_ANY},
-        {**_REPLY, "event_id": _STRING, "replayed": {"const": True}},
+        {**_REPLY, "event_id": STRING, "replayed": {"const": True}},
     ),
-    "error": _frame("error", "The frame is refused as a whole", {"error": _ref("error")}, _REPLY),
-    "reset": _frame(
+    "presence": frame_of(
+        "presence",
+        "Answers presence: members, count and next where they were read; else what has changed in a channel since the version "
+        "after, joined, left and updated",
+        {"channel": ref("channel"), "version": ref("version"), "epoch": ref("epoch")},
+        {**_REPLY, **presence_schemas.TOLD},
+    ),
+    "error": frame_of("error", "The frame is refused as a whole", {"error": ref("error")}, _REPLY),
+    "reset": frame_of(
         "reset",
         "Events of the channel may be missing up to here: read the state again, go on from here",
         {
-            "channel": _ref("channel"),
-            "offset": _ref("offset"),
-            "epoch": _ref("epoch"),
+            "channel": ref("channel"),
+            "offset": ref("offset"),
+            "epoch": ref("epoch"),
             "reason": {"enum": ["epoch", "offset", "history"]},
         },
     ),
-    "position": _frame(
+    "position": frame_of(
         "position",
         "Everything up to here, of every log channel of the connection, has been sent",
-        {"offset": _ref("offset"), "epoch": _ref("epoch")},
+        {"offset": ref("offset"), "epoch": ref("epoch")},
     ),
-    "pong": _frame("pong", "Answers ping", None, {**_REPLY, "position": _ref("place")}),
-    "token_expiring": _frame(
+    "pong": frame_of("pong", "Answers ping", None, {**_REPLY, "position": ref("place")}),
+    "token_expiring": frame_of(
         "token_expiring",
         "Renew the credential by authenticate",
-        {"expires_at": _TIME, "expires_in_ms": _MILLISECONDS},
+        {"expires_at": TIME, "expires_in_ms": MILLISECONDS},
     ),
-    "disconnect": _frame(
+    "disconnect": frame_of(
         "disconnect",
         "The connection is about to be closed with code; come back after after_ms where reconnect is true",
         {
             "code": {"enum": [each.code for each in OF_THE_STREAM]},
-            "reason": _STRING,
+            "reason": STRING,
             "reconnect": {"type": "boolean"},
-            "after_ms": _MILLISECONDS,
+            "after_ms": MILLISECONDS,
         },
     ),
 }
@@ -338,7 +261,7 @@ def document(frames: Mapping[str, Schema]) -> Schema:
     return {
         "$schema": DIALECT,
         "$defs": {**DEFS, **frames_as_defs(frames)},
-        "oneOf": [_ref(f"{n}_frame") for n in frames],
+        "oneOf": [ref(f"{n}_frame") for n in frames],
     }
 
 

@@ -21,6 +21,7 @@ class StreamSettings:
     pong: float = 8.0
     handshakes_per_turn: int = 2
     handshakes_waiting: int = 2000
+    handshakes_per_second: float = 1000.0
     authenticate_within: float = 10.0
     warn_before_expiry: float = 60.0
     grace_after_expiry: float = 10.0
@@ -36,6 +37,7 @@ def stream_settings(settings: Settings) -> StreamSettings:
     """Return what the hub's settings say of its sockets."""
     return StreamSettings(
         handshakes_waiting=settings.handshakes_waiting,
+        handshakes_per_second=float(settings.handshakes_per_second),
         waiting_bytes_of_node=settings.waiting_mib * _MIB,
         waiting_bytes_of_organisation=settings.waiting_mib_per_organisation * _MIB,
     )

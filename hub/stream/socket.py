@@ -14,9 +14,10 @@ from aiohttp import WSMsgType, web
 from aiohttp.http import WebSocketError, WebSocketReader
 from aiohttp.web_ws import WebSocketDataQueue  # pyright: ignore[reportPrivateImportUsage] - the parser accepts no other
 
-from hub.stream.codes import CloseCode
+from hub.stream.codes import FLOODING, CloseCode
 from hub.stream.connection import Connection
 from hub.stream.frames import frame_end, frame_pong
+from hub.stream.inbound import FLOOD, FLOOD_SLOT_MS, Inbound, Meter
 from hub.stream.inflation import Inflation
 from hub.stream.strict import StrictFrames
 
@@ -54,17 +55,19 @@ class Inbox(WebSocketDataQueue):
 class Socket(asyncio.Protocol):
     """One client's socket. `gone` is called when it has ended and nothing of it is under way any more.
 
-    There is an `inflation` where compression was agreed.
+    There is an `inflation` where compression was agreed. `inbound` is the node's.
     """
 
     __slots__ = (
         "_connection",
         "_frames",
         "_gone",
+        "_goodbye",
         "_has_ended",
         "_inbox",
         "_inflation",
         "_is_held",
+        "_meter",
         "_rest",
         "_transport",
         "_work",
@@ -76,6 +79,7 @@ class Socket(asyncio.Protocol):
         connection: Connection,
         gone: Callable[[Connection], None],
         inflation: Inflation | None = None,
+        inbound: Inbound | None = None,
     ) -> None:
         self._transport = transport
         self._connection = connection
@@ -85,11 +89,13 @@ class Socket(asyncio.Protocol):
             WebSocketReader(self._inbox, MESSAGE_BYTES, compress=False, decode_text=True), inflation
         )
         self._inflation = inflation
+        self._meter = Meter(inbound or Inbound())
         # What the message before has to wait for; the next ones wait for it.
         self._work: asyncio.Task[None] | None = None
         # What is not parsed yet: a client that sends much gets its turn with all others.
         self._rest = b""
         self._has_ended = False
+        self._goodbye: int | None = None
         self._is_held = False
 
     def data_received(self, data: bytes) -> None:
@@ -124,7 +130,7 @@ class Socket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give everything back."""
         self._has_ended = True
-        self._connection.closed()
+        self._connection.closed(self._goodbye)
         if self._work is None:
             self._gone(self._connection)
         else:
@@ -168,7 +174,8 @@ class Socket(asyncio.Protocol):
     def _begin(self, message: Any) -> Coroutine[Any, Any, None] | None:
         match message.type:
             case WSMsgType.PING:
-                self._connection.outbound.write_control(frame_pong(message.data))
+                if not self._early(message.data):
+                    self._connection.outbound.write_control(frame_pong(message.data))
             case WSMsgType.PONG:
                 pass
             case WSMsgType.CLOSE:
@@ -180,15 +187,26 @@ class Socket(asyncio.Protocol):
                     self._connection.crashed(error)
         return None
 
+    def _early(self, data: str | bytes) -> float:
+        """Count a frame; return how many seconds too early it came. A flood ends the connection."""
+        connection = self._connection
+        wait = self._meter.take(len(data), connection.heartbeat.heard_at, connection.caller)
+        if wait == FLOOD:
+            connection.announce_restart(FLOOD_SLOT_MS, FLOODING)
+        return wait
+
     def _receive(self, data: str | bytes) -> Coroutine[Any, Any, None] | None:
+        wait = self._early(data)
+        if self._connection.ending is not None:
+            return None  # what is still on its way is not even read
         if self._inflation is None:
-            return self._connection.receive(data)
+            return self._connection.receive(data, wait)
         opened = self._inflation.opened(data)
         if isinstance(opened, CloseCode):
             self._connection.end(opened)
             self._end(opened.code)
             return None
-        work = self._connection.receive(opened)
+        work = self._connection.receive(opened, wait)
         # What came in one read may stand for a thousand times as much.
         return _after_others(work) if self._inflation.takes_long() else work
 
@@ -196,6 +214,7 @@ class Socket(asyncio.Protocol):
         """Answer the client's close, or end what is no WebSocket; where the hub said so first, this was its answer."""
         # RFC 6455, sections 5.5.1 and 7.1.7.
         self._has_ended = True
+        self._goodbye = code
         if self._connection.ending is None:
             self._connection.outbound.shut(frame_end(code), is_shown=False)
         self._connection.outbound.close()

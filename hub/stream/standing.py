@@ -8,7 +8,8 @@ from core.auth.seats import Seat
 from core.errors import HubError
 from hub.stream.expiry import Expiring, Expiry
 from hub.stream.parts import Parts
-from rooms.names import may_join, parse_channel
+from hub.stream.subscription import Sources
+from rooms.names import may_join
 
 
 class Standing:
@@ -57,9 +58,8 @@ class Standing:
 
     def admit(self, channel: str) -> None:
         """Raise HubError where the caller may not have `channel`."""
-        parsed = parse_channel(channel)
         if self.caller is not None:
-            may_join(self.caller, parsed, has_beginning=self._parts.sources.has_beginning(channel))
+            admitted(self.caller, self._parts.sources, channel)
 
     def is_over(self) -> bool:
         """Tell whether the credential and its grace have ended."""
@@ -76,3 +76,9 @@ class Standing:
     @property
     def _end(self) -> datetime | None:
         return None if self.caller is None else self.caller.expires_at
+
+
+def admitted(caller: Caller, sources: Sources, channel: str) -> None:
+    """Raise HubError where `caller` may not have `channel`."""
+    parsed = sources.live.namespaces.channel(caller.org_id, channel)
+    may_join(caller, parsed, has_beginning=sources.has_beginning(channel))

@@ -15,12 +15,16 @@ from uuid import UUID
 
 from core.auth.caller import Caller
 from core.errors import HubError
+from hub.stream.asked import Asked, has_had
 from hub.stream.codes import CATCH_UP_STALLED
-from hub.stream.commands import RefusedChannel, Settle, Subscribe, Wanted
+from hub.stream.commands import Pace, RefusedChannel, Settle, Subscribe, Wanted
 from hub.stream.consumed_channels import ConsumedChannels
 from hub.stream.live_channels import LiveChannels, put, top_of
 from hub.stream.marks import marks_of
+from hub.stream.present_channels import PresentChannels
+from hub.stream.replay import Replay
 from hub.stream.subscription import Owner, Sources, Subscription, chunks_of
+from hub.stream.viewed import bound, view_for
 from rooms.live_store import Head
 from rooms.names import own_room
 from rooms.org_feed import OrgFeed
@@ -36,7 +40,18 @@ _Ready = tuple[OrgFeed, Starts]
 class Subscriptions:
     """The subscriptions of one connection; `by_channel` is read by the protocol, changed here only."""
 
-    __slots__ = ("_consumed", "_feed", "_live", "_org_id", "_owner", "_placing", "_sources", "_tasks", "by_channel")
+    __slots__ = (
+        "_consumed",
+        "_feed",
+        "_live",
+        "_org_id",
+        "_owner",
+        "_placing",
+        "_present",
+        "_sources",
+        "_tasks",
+        "by_channel",
+    )
 
     def __init__(self, owner: Owner, sources: Sources) -> None:
         self.by_channel: dict[str, Subscription] = {}
@@ -46,8 +61,9 @@ class Subscriptions:
         self._feed: OrgFeed | None = None
         self._placing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._live = LiveChannels(owner, sources, lambda each: self.by_channel.get(each.channel) is each, self._lose)
+        self._live = LiveChannels(owner, sources, self._is_current, self._lose)
         self._consumed = ConsumedChannels(owner, sources, self._lose)
+        self._present = PresentChannels(owner, sources, self._is_current)
 
     def enter_own_room(self, caller: Caller) -> None:
         """Put the connection into the room of its subject, in which it is without asking."""
@@ -70,13 +86,15 @@ class Subscriptions:
         """
         self._org_id = org_id
         mine: list[Subscription] = []
-        for item in command.items:
+        items = bound(command.items, self._owner.caller, self.by_channel, self._sources.live.namespaces)
+        for index, item in enumerate(items):
             if isinstance(item, Wanted) and item.channel not in self.by_channel:
-                mine.append(Subscription(item, self._owner.wire))
-                self.by_channel[item.channel] = mine[-1]
-                self._live.leave_own(item.channel)
+                try:
+                    self._begin(org_id, item, mine)
+                except HubError as refused:
+                    items[index] = RefusedChannel(item.channel, refused)
         # What the frame means is fixed now: an unsubscribe that comes before the answer wins over it.
-        asked = [_Asked(item, self.by_channel.get(item.channel)) for item in command.items]
+        asked = [Asked(item, self.by_channel.get(item.channel)) for item in items]
         if not any(each.subscription for each in asked):
             self._answer(command, asked)
             return
@@ -89,12 +107,9 @@ class Subscriptions:
             if subscription is None or self._org_id is None:
                 self._live.leave_own(channel)
                 continue
-            if subscription.is_live:
-                self._sources.fanout.leave(self._org_id, channel, self._owner)
-            elif subscription.start is not None:
+            if not subscription.is_live and subscription.start is not None:
                 self._stop_needless(subscription.task)
-            self._live.leave(self._org_id, subscription)
-            self._consumed.leave(self._org_id, subscription)
+            self._leave(self._org_id, subscription)
 
     def settle(self, org_id: UUID, command: Settle) -> Coroutine[Any, Any, None] | None:
         """Take an answer to deliveries, or refuse it; return what the next frame has to wait for."""
@@ -111,11 +126,16 @@ class Subscriptions:
 
     def leave_lost(self, admit: Callable[[str], None]) -> None:
         """Leave the channels that a renewed credential may not have; rooms with a beginning, once that is known."""
-        for channel in tuple(self.by_channel):
+        for channel, each in tuple(self.by_channel.items()):
             try:
                 admit(channel)
             except HubError as refused:
                 self._lose(channel, refused)
+            else:
+                if each.view is not None and each.view != view_for(self._owner.caller, each.view):
+                    self._lose(
+                        channel, HubError("FORBIDDEN", "The credential is for other resources now: subscribe again")
+                    )
         if self._owner.caller is None or self._owner.caller.resource_ids is None:
             return
         for channel in self.by_channel:
@@ -133,8 +153,8 @@ class Subscriptions:
             self._write(self._owner.wire.reset(subscription.channel, position, epoch, reason))
         self._go_live(self._still(placed))  # a cut connection has left them
 
-    def close(self) -> None:
-        """Leave everything, stop what is under way, give the feed back."""
+    def close(self, *, may_return: bool = False) -> None:
+        """Leave everything, stop what is under way, give the feed back. Who may return stays present for a while."""
         for task in self._tasks:
             task.cancel()
         self._live.close()
@@ -143,23 +163,41 @@ class Subscriptions:
         subscriptions = list(self.by_channel.values())
         self.by_channel.clear()
         for each in subscriptions:
-            self._sources.fanout.leave(self._org_id, each.channel, self._owner)
-            self._live.leave(self._org_id, each)
-            self._consumed.leave(self._org_id, each)
+            self._leave(self._org_id, each, may_return=may_return)
         self._sources.fanout.exit(self._org_id, self._owner)
         if self._feed is not None:
             self._feed = None
             self._sources.feeds.release(self._org_id)
 
-    async def _join(self, org_id: UUID, command: Subscribe, asked: "list[_Asked]", mine: list[Subscription]) -> None:
+    def _begin(self, org_id: UUID, item: Wanted, mine: list[Subscription]) -> None:
+        """Note a subscription; raises HubError where its view is one too many."""
+        if item.view is not None:
+            self._sources.fanout.watches.hold(org_id, item.view)
+        mine.append(Subscription(item, self._owner.wire))
+        self.by_channel[item.channel] = mine[-1]
+        self._live.leave_own(item.channel)
+
+    def _leave(self, org_id: UUID, subscription: Subscription, *, may_return: bool = False) -> None:
+        """Give back what a subscription has, which is no more."""
+        if subscription.is_live:
+            self._sources.fanout.leave(org_id, subscription.source, self._owner, subscription.view)
+        if subscription.view is not None:
+            self._sources.fanout.watches.drop(org_id, subscription.view)
+        self._live.leave(org_id, subscription)
+        self._consumed.leave(org_id, subscription)
+        self._present.leave(org_id, subscription, may_return=may_return)
+
+    async def _join(self, org_id: UUID, command: Subscribe, asked: list[Asked], mine: list[Subscription]) -> None:
         of_log = [each for each in mine if each.is_of_log]
         consumed = [each for each in mine if each.is_consumed]
         of_rooms = [each for each in mine if not (each.is_of_log or each.is_consumed)]
         ready: _Ready | None = None
         # Guards the order of the answers: what an earlier frame joined is placed when a later one is answered.
         async with self._placing:
+            await self._sources.joining.enter(org_id)
             refused = dict(await self._live.place(org_id, of_rooms)) if of_rooms else {}
             refused |= await self._consumed.place(org_id, consumed)
+            refused |= await self._present.place(org_id, [each for each in mine if each.channel not in refused])
             if any(each.subscription is not None and each.subscription.is_of_log for each in asked):
                 try:
                     ready, unmarked = await self._ready(org_id, of_log)
@@ -176,7 +214,7 @@ class Subscriptions:
         self,
         org_id: UUID,
         command: Subscribe,
-        asked: "list[_Asked]",
+        asked: list[Asked],
         mine: Sequence[Subscription],
         ready: _Ready | None,
     ) -> list[Subscription]:
@@ -189,6 +227,7 @@ class Subscriptions:
         for each in of_rooms:
             if each.place is not None:
                 put(each, each.place)
+        self._present.hear(org_id, self._still(mine))
         self._answer(command, asked, None if ready is None else ready[0])
         of_log, of_rooms = self._still(of_log), self._still(of_rooms)  # a cut connection has left them
         self._consumed.begin(org_id, self._still(mine))
@@ -200,7 +239,11 @@ class Subscriptions:
         feed, starts = ready
         self._tell_resets(of_log, starts)
         self._go_live([each for each in of_log if each.sent == feed.last])
-        return [each for each in of_log if not each.is_live]
+        behind = [each for each in of_log if not each.is_live]
+        for each in behind:
+            if each.wanted.pace is not None and each.sent < feed.last:
+                self._spawn(self._replay(feed, starts, each, each.wanted.pace), [each])
+        return [each for each in behind if each.wanted.pace is None or each.sent >= feed.last]
 
     async def _ready(self, org_id: UUID, mine: Sequence[Subscription]) -> tuple[_Ready, Mapping[str, HubError]]:
         """Return the feed and where each channel starts, and the channels that are refused.
@@ -237,7 +280,7 @@ class Subscriptions:
                 self._sources.counts.resets[each.start.reset] += 1
                 self._write(self._owner.wire.reset(each.channel, each.sent, starts.epoch, each.start.reset))
 
-    def _refuse(self, asked: "list[_Asked]", refused: Mapping[str, HubError]) -> None:
+    def _refuse(self, asked: list[Asked], refused: Mapping[str, HubError]) -> None:
         """Leave the channels that cannot be joined; those that were left meanwhile are no matter of this frame any more."""
         for each in asked:
             error = refused.get(each.item.channel)
@@ -246,11 +289,11 @@ class Subscriptions:
                 self.unsubscribe([each.item.channel])
                 self._live.return_to_own(each.item.channel)
 
-    def _answer(self, command: Subscribe, asked: "list[_Asked]", feed: OrgFeed | None = None) -> None:
+    def _answer(self, command: Subscribe, asked: list[Asked], feed: OrgFeed | None = None) -> None:
         channels = [self._entry_of(each, feed) for each in asked]
         self._write(self._owner.wire.subscribed(command.id, channels))
 
-    def _entry_of(self, asked: "_Asked", feed: OrgFeed | None) -> Mapping[str, Any]:
+    def _entry_of(self, asked: Asked, feed: OrgFeed | None) -> Mapping[str, Any]:
         item, subscription = asked.item, asked.subscription
         if isinstance(item, RefusedChannel):
             return {"channel": item.channel, "error": self._owner.error_object(item.error)}
@@ -269,11 +312,20 @@ class Subscriptions:
         is_recovered = subscription.start.recovered
         if item is not subscription.wanted:  # it was subscribed before
             epoch = top.epoch if subscription.place is None else subscription.place.epoch
-            is_recovered = epoch == top.epoch and _has_had(item, subscription.start, top.epoch, highest)
-        return {"channel": item.channel, "offset": str(top.position), "epoch": top.epoch, "recovered": is_recovered}
+            is_recovered = epoch == top.epoch and has_had(item, subscription.start, top.epoch, highest)
+        place = {"offset": str(top.position), "epoch": top.epoch, "recovered": is_recovered}
+        return {"channel": item.channel, **place, **self._present.entry(subscription)}
+
+    async def _replay(self, feed: OrgFeed, starts: Starts, subscription: Subscription, pace: Pace) -> None:
+        """Give what was recorded before, at its pace; then, at once, what came meanwhile."""
+        replay = Replay(feed, self._sources, self._owner, subscription, pace)
+        upto = await replay.run(lambda: bool(self._still([subscription])))
+        rest = {subscription.channel: Start(upto, recovered=True, reset=None)}
+        await self._catch_up(feed, Starts(starts.life, starts.epoch, rest), {subscription.channel: subscription})
 
     async def _catch_up(self, feed: OrgFeed, starts: Starts, behind: Mapping[str, Subscription]) -> None:
         async def deliver(missed: Missed) -> None:
+            await self._sources.joining.enter(feed.org_id)
             for chunk in chunks_of(self._frames_of(missed, behind)):
                 self._write(chunk)
                 await self._owner.outbound.drained()
@@ -314,10 +366,14 @@ class Subscriptions:
             return
         for each in subscriptions:
             each.is_live = True
-            self._sources.fanout.join(self._org_id, each.channel, self._owner)
+            since = 0 if each.start is None else each.start.after
+            self._sources.fanout.join(self._org_id, each.source, self._owner, each.view, since)
+
+    def _is_current(self, subscription: Subscription) -> bool:
+        return self.by_channel.get(subscription.channel) is subscription
 
     def _still(self, subscriptions: Iterable[Subscription]) -> list[Subscription]:
-        return [each for each in subscriptions if self.by_channel.get(each.channel) is each]
+        return [each for each in subscriptions if self._is_current(each)]
 
     def _stop_needless(self, task: asyncio.Task[None] | None) -> None:
         others = (each for each in self.by_channel.values() if each.task is task and not each.is_live)
@@ -335,22 +391,3 @@ class Subscriptions:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._owner.crashed(error)
-
-
-class _Asked:
-    """An item of a subscribe frame, and the subscription that it means (None: refused)."""
-
-    __slots__ = ("item", "subscription")
-
-    def __init__(self, item: Wanted | RefusedChannel, subscription: Subscription | None) -> None:
-        self.item: Wanted | RefusedChannel = item
-        self.subscription = None if isinstance(item, RefusedChannel) else subscription
-
-
-def _has_had(item: Wanted, start: Start, epoch: str, highest: int) -> bool:
-    """Tell whether this connection gets everything after the offset that a repeated subscribe names."""
-    if item.offset is None:
-        return (
-            item.since is None and item.after_event is None
-        )  # those are not looked up for a channel that stays as it is
-    return start.after <= item.offset <= highest and item.epoch in (None, epoch)

@@ -20,7 +20,7 @@ from core import strict_json
 from core.errors import HubError
 from core.events.event import Entry
 from hub.stream.codes import CloseCode
-from hub.stream.frames import BINARY, TEXT, FrameId, framed
+from hub.stream.frames import BINARY, PING_FRAME, TEXT, FrameId, frame_close, framed
 from hub.stream.packed import unpacked
 from rooms.live_wire import LiveEntry
 
@@ -36,6 +36,9 @@ class Wire(ABC):
 
     subprotocol: str
     kind: int
+    # What keeps a silent connection alive, and whether its client answers that.
+    ping: bytes = PING_FRAME
+    answers: bool = True
 
     @abstractmethod
     def payload(self, fields: Mapping[str, Any]) -> bytes:
@@ -64,6 +67,10 @@ class Wire(ABC):
         """Return one frame, framed."""
         return framed(self.payload(fields), self.kind)
 
+    def farewell(self, code: CloseCode) -> bytes:
+        """Return the end of a connection, whole."""
+        return frame_close(code)
+
     def envelope(self, entry: Entry) -> bytes:
         """Return the end of the frames of `entry`, for `event`."""
         return self.event_end(entry.envelope)
@@ -90,6 +97,10 @@ class Wire(ABC):
     def reset(self, channel: str, offset: int, epoch: str, reason: str) -> bytes:
         """Return the frame that tells that events of `channel` before `offset` will not come."""
         return self.reply("reset", None, channel=channel, offset=str(offset), epoch=epoch, reason=reason)
+
+    def signal(self, channel: str, envelope: str) -> bytes:
+        """Return the frame of an event that is not kept, and has no offset."""
+        return self.reply("signal", None, channel=channel, event=orjson.Fragment(envelope))
 
     def position(self, offset: int, epoch: str) -> bytes:
         """Return the bookmark that counts for every channel of the log of the connection."""

@@ -35,7 +35,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }
 _PARAMETER = re.compile(r"\{(\w+)\}")
-_FROM_ELSEWHERE = frozenset({"id", "if_match"})
+_FROM_ELSEWHERE = frozenset({"id", "if_match", "channel"})
+# Of what a path names otherwise than by an id.
+_EXAMPLES = {"channel": "chat:lobby"}
 
 
 def parameters_of(bound: Bound, schemas: Schemas) -> list[dict[str, Any]]:
@@ -82,7 +84,8 @@ def _patch(schemas: Schemas) -> dict[str, Any]:
 def _in_path(name: str) -> dict[str, Any]:
     # Any text is taken, and is 404 where nothing has such an id.
     schema: Schema = {"type": "string", "minLength": 1}
-    return {"name": name, "in": "path", "required": True, "schema": schema, "example": EXAMPLE_ID}
+    example = _EXAMPLES.get(name, EXAMPLE_ID)
+    return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
 
 
 def _in_query(bound: Bound, name: str, schemas: Schemas) -> dict[str, Any]:

@@ -35,6 +35,7 @@ _ALWAYS = [
 # What the handlers refuse by beside these. All stand here: of one that does not, nobody has looked what it raises.
 _KINDS = ("agents", "knowledge", "twins")
 _VERBS = ("list", "create", "get", "replace", "update", "delete")
+_OF_CHATS = ("MUTED", "BANNED", "RESOURCE_CONFLICT", "RESOURCE_LOCKED", "PAYLOAD_TOO_LARGE")
 _OWN: Mapping[str, tuple[str, ...]] = {
     **{f"{kind}.{verb}": () for kind in _KINDS for verb in _VERBS},
     **{f"{kind}.update": ("PATCH_TEST_FAILED",) for kind in _KINDS},
@@ -53,6 +54,8 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     **{f"dead_letters.{verb}": () for verb in ("list", "get", "redrive", "purge")},
     **{f"replays.{verb}": () for verb in ("list", "get")},
     **{f"replays.{verb}": ("RESOURCE_CONFLICT",) for verb in ("create", "pause", "resume", "cancel")},
+    "channels.publish": ("INSUFFICIENT_SCOPE", "CHANNEL_NOT_FOUND"),
+    **{f"channels.{verb}": ("INSUFFICIENT_SCOPE", "CHANNEL_NOT_FOUND") for verb in ("history", "presence")},
     **{f"connections.{verb}": () for verb in ("list", "get", "delete")},
     "jobs.list": (),
     "jobs.get": (),
@@ -82,6 +85,11 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "branches.apply": ("RESOURCE_CONFLICT",),
     "sync.get": (),
     "sync.run": ("RESOURCE_CONFLICT",),
+    **{f"namespaces.{verb}": () for verb in ("list", "get")},
+    **{f"namespaces.{verb}": ("RESOURCE_CONFLICT",) for verb in ("replace", "update", "delete")},
+    **{f"chats.{verb}": _OF_CHATS for verb in ("edit", "delete")},
+    **{f"chats.{verb}": ("RESOURCE_CONFLICT",) for verb in ("mute", "ban")},
+    **{f"chats.{verb}": () for verb in ("sanctions", "lift")},
     **{f"webhook_deliveries.{verb}": () for verb in ("list", "resend")},
 }
 _FOR_ANYBODY = ["BAD_REQUEST", "UNKNOWN_PARAMETER", "VALIDATION_ERROR", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"]

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.harness.checker import Checker, Totals, is_log, report
+from tests.harness.event_source import EventWatcher, PollWatcher
 from tests.harness.ledger import Ledger, problems_of_log
 from tests.harness.live_writer import LiveWriter
 from tests.harness.organisations import Organisation
@@ -23,6 +24,8 @@ from tests.harness.world import World, WorldFaults
 
 LOG = ["agents", "knowledge", "twins"]
 ROOMS = ["chat:lobby", "chat:quiet"]
+# The hub's comments come every 20 to 25 s, of a clock that runs four times as fast.
+SILENCE_SECONDS = 8.0
 Fault = Callable[[], Awaitable[None]]
 # On a machine that has little time for us everything takes long, and nothing is wrong.
 PATIENCE_SECONDS = 60.0
@@ -133,9 +136,18 @@ class Crowd:
         urls = [gate.url("ws") + "/v2/stream" for gate in self.gates]
         self.rng.shuffle(urls)
         compression = self.rng.choice((None, "deflate"))
-        watcher = Watcher(urls, self._key, channels, heartbeat=0.5, compression=compression)
+        watcher = self._watcher(urls, channels, compression)
         await self._stack.enter_async_context(watcher)
         self.watchers.append(watcher)
+
+    def _watcher(self, urls: list[str], channels: list[str], compression: str | None) -> Watcher:
+        """Return one that comes by socket, by server-sent events, or by long polling."""
+        way = self.rng.random()
+        if way < 0.6:
+            return Watcher(urls, self._key, channels, heartbeat=0.5, compression=compression)
+        if way < 0.8:
+            return EventWatcher(urls, self._key, channels, silence=SILENCE_SECONDS)
+        return PollWatcher(urls, self._key, channels, wait=1)
 
     def _things(self) -> Mapping[str, Fault]:
         things = [

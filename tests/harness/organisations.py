@@ -14,10 +14,15 @@ from core.auth.organisations import ensure_organisation, set_limits
 from core.auth.tiers import effective_limits
 from core.ids import new_id
 from core.store.database import Connection, connect_as
-from core.store.migrate import installation_secret
+from tests.harness.installation import secret_of
 
-# The limit on requests stays on; it is only out of the way.
-GENEROUS: Mapping[str, int | None] = {"requests_per_hour": 1_000_000_000, "burst": 100_000_000}
+# The limits stay on; they are only out of the way.
+GENEROUS: Mapping[str, int | None] = {
+    "requests_per_hour": 1_000_000_000,
+    "burst": 100_000_000,
+    "frames_per_second": 1_000_000,
+    "bytes_per_second": 1_000_000_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Organisation:
     ) -> str:
         """Make a key of it and return the key."""
         async with _as_owner(self.database_url) as connection:
-            secret = await installation_secret(self.database_url)
+            secret = await secret_of(self.database_url)
             _, key = await create_key(
                 connection, secret, self.id, "of a test", scopes, resource_ids=resource_ids, expires_at=expires_at
             )
@@ -73,7 +78,7 @@ class Organisation:
     async def revoke(self, key: str) -> None:
         """Revoke a key of it."""
         async with _as_owner(self.database_url) as connection:
-            await revoke_key(connection, await installation_secret(self.database_url), key)
+            await revoke_key(connection, await secret_of(self.database_url), key)
 
 
 class Organisations:

@@ -3,8 +3,10 @@
     proxy.connections[n].down     from the server to the client;   .up   from the client to the server
       .delay = 0.1                each piece arrives that much later
       .rate = 1000                bytes a second
+      .hold(4096)                 only whole blocks of so many bytes arrive, until the end: a proxy that buffers
       .freeze() / .thaw()         nothing arrives, nothing is closed: a half-open connection
       .cut_after(n, how)          after n more bytes the connection ends, in the middle of a frame if it falls so
+      .forbid(text)               the connection ends before a piece that has this in it, such as an upgrade
     proxy.connections[n].cut(how) now, by "rst" or "fin"
     proxy.refuse() / .accept()    the port is closed / open again; connections that exist stay
     proxy.on_connect              called with each new connection, to set its faults before the first byte
@@ -59,11 +61,17 @@ class Direction:
         self.delay = 0.0
         self.rate: float | None = None
         self.passed = 0
+        self._forbidden: bytes | None = None
         self._connection = connection
         self._open = asyncio.Event()
         self._open.set()
         self._cut_at: int | None = None
         self._cut_how: How = "rst"
+        self._block = 0
+
+    def hold(self, block: int) -> None:
+        """Pass on whole blocks of so many bytes only; what is left goes with the end."""
+        self._block = block
 
     def freeze(self) -> None:
         """Let nothing through from now on, neither bytes nor the end."""
@@ -80,16 +88,33 @@ class Direction:
         self._cut_at = self.passed + count
         self._cut_how = how
 
+    def forbid(self, text: bytes) -> None:
+        """End the connection where a piece has this text in it, in whatever case; the piece does not pass."""
+        self._forbidden = text.lower()
+
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry bytes until one side ends, or the cut."""
+        held = b""
         while True:
             piece = await reader.read(PIECE_BYTES)
+            if self._block and piece:
+                held += piece
+                whole = len(held) // self._block * self._block
+                piece, held = held[:whole], held[whole:]
+                if not piece:
+                    continue
+            elif held:
+                await self._send(held, writer)
+                held = b""
             await self._open.wait()
             if self.delay:
                 await let_pass(self.delay)
             if not piece:
                 if not writer.is_closing() and writer.can_write_eof():
                     writer.write_eof()
+                return
+            if self._forbidden is not None and self._forbidden in piece.lower():
+                self._connection.cut(self._cut_how)
                 return
             if self._cut_at is not None and self.passed + len(piece) >= self._cut_at:
                 await self._send(piece[: self._cut_at - self.passed], writer)

@@ -3,6 +3,7 @@
 how many          `-n logical`: one a processor, four at most. With TEST_DATABASE_URL and TEST_REDIS_URL none: there is one Redis,
                   which each test finds empty
 who does what     `--dist worksteal`: each begins with its part of the tests, in order; who has none left takes some of another's
+marked `slow`     comes first: who has nothing else left takes small ones of another's, and at the end nobody waits for a long one
 marked `alone`    nothing else of the run is under way meanwhile: for tests that take the whole machine, or measure
 """
 
@@ -43,6 +44,13 @@ def pytest_configure_node(node: Any) -> None:
     if PLACE not in node.config.stash:
         node.config.stash[PLACE] = tempfile.TemporaryDirectory(prefix="hub-tests-")
     node.workerinput[_PLACE] = node.config.stash[PLACE].name
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put what takes long before the rest, which keeps its order."""
+    if _PLACE in getattr(config, "workerinput", {}):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -64,11 +64,11 @@ class Bookmark:
     offset: int | None = None
     epoch: str | None = None
 
-    def item(self, channel: str) -> Any:
+    def item(self, channel: str, options: Mapping[str, Any] | None = None) -> Any:
         """Return the channel's item of a subscribe frame."""
         if self.offset is None:
-            return channel
-        return {"channel": channel, "offset": str(self.offset), "epoch": self.epoch}
+            return {"channel": channel, **options} if options else channel
+        return {"channel": channel, "offset": str(self.offset), "epoch": self.epoch, **(options or {})}
 
 
 class StreamClient:
@@ -205,6 +205,10 @@ class StreamReader:
     heartbeat: float = 15.0
     compression: str | None = None
     on_event: Callable[[Received], None] | None = None
+    # Every event frame that counts, as it came.
+    on_frame: Callable[[Frame], None] | None = None
+    # What stands beside each of the channels and its place.
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     _bookmarks: dict[str, Bookmark] = field(default_factory=dict[str, Bookmark])
     _live: bool = False
     _task: asyncio.Task[None] | None = None
@@ -290,7 +294,11 @@ class StreamReader:
         ) as socket:
             self._socket = socket
             self.connections += 1
-            items = [bookmark.item(channel) for channel, bookmark in self._bookmarks.items()]
+            # Of the own room, which is followed once it was reset, nothing else was asked.
+            items = [
+                mark.item(channel, self.options if channel in self.channels else None)
+                for channel, mark in self._bookmarks.items()
+            ]
             await socket.send(json.dumps({"id": self.connections, "type": "subscribe", "channels": items}))
             async for text in socket:
                 self._take(json.loads(text))
@@ -325,6 +333,8 @@ class StreamReader:
         self.received.append(came)
         if self.on_event is not None:
             self.on_event(came)
+        if self.on_frame is not None:
+            self.on_frame(frame)
 
     def _take_subscribed(self, item: Mapping[str, Any]) -> None:
         if "error" in item:

@@ -1,13 +1,15 @@
-"""Clients that do as docs/protocol.md says when a node stops: they wait for their slot, come back elsewhere, and go on."""
+"""Clients that do as docs/protocol.md says when a node stops or refuses them: they wait for their slot, come back, and go on."""
 
 import asyncio
 import contextlib
 import json
+import random
 import time
 from collections.abc import Callable
 from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
 from core.deadline import end_tasks
 from tests.harness.stream_client import LOST
@@ -27,6 +29,10 @@ class Traveller:
         self.problems: list[str] = []
         self.announced = 0
         self.handshakes: list[float] = []
+        # Those that the hub took, and those that it refused.
+        self.welcomed: list[float] = []
+        self.refused = 0
+        self._failures = 0
         # Seconds that it came after its slot at most: the machine's, not the hub's.
         self.late = 0.0
         self.is_live = False
@@ -44,14 +50,22 @@ class Traveller:
             await room.acquire()  # only at the beginning there is a queue
             release = contextlib.ExitStack()
             release.callback(room.release)
-            with release, contextlib.suppress(*LOST):
-                self.handshakes.append(came)
-                async with connect(
-                    url(), additional_headers={"Authorization": f"Bearer {key}"}, compression=None, ping_interval=None
-                ) as socket:
-                    wait = await self._follow(socket, release)
-                    continue
-            wait = 0.1
+            try:
+                with release:
+                    self.handshakes.append(came)
+                    async with connect(
+                        url(),
+                        additional_headers={"Authorization": f"Bearer {key}"},
+                        compression=None,
+                        ping_interval=None,
+                    ) as socket:
+                        wait = await self._follow(socket, release)
+            except InvalidStatus as refused:
+                self.refused += 1
+                wait = float(refused.response.headers.get("Retry-After", "1"))
+            except LOST:
+                self._failures += 1
+                wait = random.uniform(0, min(5.0, 0.1 * 2**self._failures))
 
     async def _follow(self, socket: ClientConnection, release: contextlib.ExitStack) -> float:
         """Read until the socket ends; return how long to stay away."""
@@ -88,6 +102,9 @@ class Traveller:
                 elif not item.get("recovered"):
                     self.problems.append(f"not recovered: {item}")
                 self._offset, self._epoch, self.is_live = item["offset"], item["epoch"], True
+                self._failures = 0
+            case "welcome":
+                self.welcomed.append(time.monotonic())
             case "reset" | "error":
                 self.problems.append(str(frame))
             case _:
@@ -97,14 +114,17 @@ class Traveller:
 class Travellers:
     """Many of them, in one channel. `url` says where they connect now. Use as an async context manager."""
 
-    def __init__(self, count: int, url: Callable[[], str], key: str, channel: str = "agents") -> None:
+    def __init__(
+        self, count: int, url: Callable[[], str], key: str, channel: str = "agents", *, opening: int = OPENING
+    ) -> None:
+        self._opening = opening
         self.all = [Traveller(channel) for _ in range(count)]
         self._url = url
         self._key = key
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        room = asyncio.Semaphore(OPENING)
+        room = asyncio.Semaphore(self._opening)
         self._tasks = [asyncio.create_task(each.travel(self._url, self._key, room)) for each in self.all]
         return self
 
@@ -131,16 +151,24 @@ class Travellers:
 
     def peak(self, since: float) -> int:
         """Return the most handshakes within any one second after `since` (monotonic)."""
-        moments = sorted(moment for each in self.all for moment in each.handshakes if moment >= since)
-        most, first = 0, 0
-        for index, moment in enumerate(moments):
-            while moments[first] <= moment - 1:
-                first += 1
-            most = max(most, index - first + 1)
-        return most
+        return _peak(sorted(moment for each in self.all for moment in each.handshakes if moment >= since))
+
+    def welcomes(self, since: float) -> int:
+        """Return the same of those that the hub took."""
+        return _peak(sorted(moment for each in self.all for moment in each.welcomed if moment >= since))
 
     def _are_live(self) -> bool:
         for task in self._tasks:
             if task.done():
                 task.result()
         return all(each.is_live for each in self.all)
+
+
+def _peak(moments: list[float]) -> int:
+    """Return how many of these are within one second at most."""
+    most, first = 0, 0
+    for index, moment in enumerate(moments):
+        while moments[first] <= moment - 1:
+            first += 1
+        most = max(most, index - first + 1)
+    return most

@@ -85,8 +85,12 @@ class Belongings:
         await self._made("webhooks", "/webhooks", {"url": "https://hooks.example.com/", "events": ["agent.*"]})
         await self._call("PUT", f"/event-types/{TYPE}", {"schema": {"type": "object"}, "example": {}})
         self.of["event-types"] = TYPE
+        await self._call("PUT", "/namespaces/prices", {"history_entries": 5})
+        self.of |= {"namespaces": "prices", "chats": "lobby"}
+        await self._made("sanction", "/chats/lobby/mutes", {"subject": "eve"})
         await self._make_in_the_log()
         await self._make_below()
+        self.of["channels"] = self.of["channel"] = "chat:lobby"
         # Of open streams this door has none: tests/journeys/test_insight.py looks at them.
         self.of["connections"] = str(new_id())
 

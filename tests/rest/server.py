@@ -24,20 +24,23 @@ from core.auth.tokens import TokenVerifier
 from core.clock import SystemClock
 from core.errors import CATALOGUE, HubError
 from core.events.log import LogReader
+from core.ids import new_id
 from core.jobs.jobs import Jobs
 from core.operations.audit import AuditTrail
 from core.operations.idempotency import IdempotencyKeys
 from core.operations.operation import Operation, Registry
 from core.operations.runner import Runner
 from core.outbound import Outbound
+from core.pressure import Pressed
 from core.settings import Network, Settings
 from core.store.database import Database
-from core.store.migrate import installation_secret
 from core.store.redis import Redis, connect_redis
 from handlers.agents.executions.following import Executing
 from handlers.agents.executions.happenings import EXECUTIONS
 from handlers.agents.operations import Agents
 from handlers.audit.operations import Audit
+from handlers.channels.operations import Channels
+from handlers.chats.operations import Chats
 from handlers.connections.operations import Connections, Found
 from handlers.events.notices import NOTICES
 from handlers.events.operations import Events
@@ -58,6 +61,7 @@ from handlers.knowledge.retrieval.index import Index
 from handlers.knowledge.retrieval.retriever import Retriever
 from handlers.lists.held import Choice, Picked
 from handlers.models.providers import Models
+from handlers.namespaces.operations import Namespaces
 from handlers.subscriptions.wiring import subscription_operations
 from handlers.tickets.operations import StreamTickets
 from handlers.tokens.operations import Tokens
@@ -68,10 +72,17 @@ from hub.twins import TelemetryParts, TwinOperations
 from hub.webhooks import WebhookParts
 from rest.door import RestDoor
 from rest.routes import Version
+from rooms.amending import Amending
 from rooms.fence import Fence
 from rooms.live import Published
 from rooms.live_following import Following
+from rooms.live_store import LiveStore
+from rooms.names import Channel, may_join, may_publish, parse_channel
+from rooms.namespaces import Namespaces as Table
+from rooms.pace import Paces
+from rooms.recovery import Bookmark
 from tests.harness.clock import ManualClock
+from tests.harness.installation import secret_of
 from tests.harness.limiters import PATIENT_SECONDS
 from tests.harness.outside import LOOPBACK, Hosts
 from tests.harness.waiting import eventually
@@ -204,6 +215,12 @@ def reading_operations() -> dict[str, Operation]:
 
 
 @cache
+def _settings() -> Settings:
+    # What reading them anew takes would be a tenth of a small test.
+    return Settings.load()
+
+
+@cache
 def event_types() -> EventTypes:
     """Return the types of events, as the hub has them; it makes them once, and so do its tests."""
     kinds = (Agents(), Knowledge(), Twins())
@@ -223,21 +240,25 @@ def credential_operations(
     )
     # Nothing is pushed: the REST door alone has no worker. No name leads outside of this machine.
     hosts = Hosts({"localhost": ["127.0.0.1"]})
-    webhooks = WebhookParts(Settings.load(), database_url, secret, clock, lambda: None, hosts)
+    webhooks = WebhookParts(_settings(), database_url, secret, clock, lambda: None, hosts)
     fetcher = Fetcher(Outbound(LOOPBACK, clock, hosts))
     queue = Queue(Jobs(clock, lambda: None))
     agents = AgentOperations(
         Jobs(clock, lambda: None),
         NoRooms(),
-        Models(Settings.load(), clock),
+        Models(_settings(), clock),
         Executing(database, NoOpenings(), clock),
         clock,
         lambda: None,
     )
     watching = Watching(database, NoOpenings(), clock)
-    telemetry = TelemetryParts(Settings.load(), database, NoRooms(), clock, lambda: None).telemetry
+    telemetry = TelemetryParts(_settings(), database, NoRooms(), clock, lambda: None).telemetry
     twins = TwinOperations(Jobs(clock, lambda: None), Twins(), watching, telemetry, clock, lambda: None)
-    kinds = (*kinds, Documents(database, queue, Index(), fetcher, clock, MOST_DOCUMENT_BYTES), agents, twins)
+    table = Table()
+    spaces = (Namespaces(table, lambda: None), Chats(Amending(LiveStore(redis, table), NoRooms()), table, lambda: None))
+    channels = Channels(OneRoom(), clock, Nobody())
+    documents = Documents(database, queue, Index(), fetcher, clock, MOST_DOCUMENT_BYTES)
+    kinds = (*kinds, *spaces, documents, agents, twins, channels)
     return [*(item for kind in kinds for item in kind.operations()), *subscriptions, *webhooks.operations()]
 
 
@@ -248,6 +269,40 @@ class NoRooms:
         self, org_id: UUID, channel: str, type: str, data: bytes, *, source: str, fence: Fence | None = None
     ) -> Published:
         raise HubError("SERVICE_UNAVAILABLE")
+
+
+class OneRoom:
+    """Stands for all live rooms: what is said there is counted, and forgotten."""
+
+    def __init__(self) -> None:
+        self._said = 0
+
+    async def publish(self, caller: Caller, name: str, data: bytes, paces: Paces) -> Mapping[str, Any]:
+        may_publish(caller, parse_channel(name))
+        self._said += 1
+        return {"offset": str(self._said), "epoch": "e", "event_id": str(new_id())}
+
+    async def history(
+        self, caller: Caller, name: str, mark: Bookmark, paces: Paces, *, before: int | None, limit: int
+    ) -> Mapping[str, Any]:
+        may_join(caller, parse_channel(name))
+        return {"channel": name, "offset": str(self._said), "epoch": "e", "recovered": True, "events": []}
+
+    def channel(self, caller: Caller, name: str) -> Channel:
+        return parse_channel(name)
+
+    async def check_known(self, caller: Caller, channel: Channel) -> None:
+        may_join(caller, channel)
+
+
+class Nobody:
+    """Is everywhere."""
+
+    async def members(self, org_id: UUID, channel: str, after: str | None, limit: int) -> "Nobody":
+        return self
+
+    def shown(self) -> Mapping[str, Any]:
+        return {"version": "0", "epoch": "e", "count": {"members": 0, "connections": 0}, "members": [], "next": None}
 
 
 class NoOpenings:
@@ -311,11 +366,12 @@ async def serve(
     off: Sequence[Version] = (),
     debug: bool = False,
     trusted: Sequence[Network] = (),
+    pressure: Pressed | None = None,
 ) -> AsyncGenerator[RestServer]:
     """Serve the door; `more` are another door's routes, put in after it. Operations on credentials are made here."""
     database = Database(database_url, role="hub_app", size=4)
     await database.open()
-    secret = await installation_secret(database_url)
+    secret = await secret_of(database_url)
     redis = connect_redis(redis_url)
     credentials = {item.name: item for item in credential_operations(database, database_url, redis, secret, clock)}
     registry = Registry.of((reading_operations() | {item.name: item for item in declared} | credentials).values())
@@ -327,7 +383,8 @@ async def serve(
     async with aiohttp.ClientSession() as session, _limiting(redis_url, redis, clock) as limiter:
         runner = Runner(database, trail, clock, lambda: None, limiter, IdempotencyKeys(secret))
         served = RestServer(0, session, registry, trail)
-        door = RestDoor(runner, registry, authenticator, clock, lambda: served.ready, off, debug=debug, trusted=trusted)
+        options: dict[str, Any] = {"debug": debug, "trusted": trusted, "pressure": pressure}
+        door = RestDoor(runner, registry, authenticator, clock, lambda: served.ready, off, **options)
         app = web.Application()
         door.add_to(app)
         served.paths = frozenset(resource.canonical for resource in app.router.resources())

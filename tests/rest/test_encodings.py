@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from core.store.engines import EngineUrls
-from hub.main import WEB
+from hub.main import LIVE, WEB
 from tests.harness.hub_process import HubProcess, HubProcesses
 from tests.rest.server import Answer, RestServer
 
@@ -155,6 +155,6 @@ async def test_pages_run_nothing_but_the_hubs_own_files(hub: HubProcess, client:
 
 def test_scripts_of_the_pages_give_no_text_to_the_parser() -> None:
     """Text goes in as text: there is no sink for it to come out of as markup."""
-    own = [file for file in WEB.rglob("*.js") if "vendor" not in file.parts]
+    own = [file for file in (*WEB.rglob("*.js"), *LIVE.rglob("*.js")) if "vendor" not in file.parts]
     assert own
     assert [file.name for file in own if SINKS.search(file.read_text())] == []

@@ -26,6 +26,8 @@ OTHER_BODIES: dict[str, Any] = {
     "knowledge.evaluate": {"questions": [{"question": "What is ours?", "relevant": ["a.md"]}]},
 }
 
+OTHER_BODIES["namespaces.replace"] = {"history_entries": 5}
+
 # What a route cannot do without, beside its path: the name of an id.
 QUERIES = {"twins.paths": "to"}
 
@@ -89,8 +91,12 @@ NAMED = [
 ]
 # What a credential may be restricted to, and what is of one of these.
 RESTRICTED = ("agents", "knowledge", "twins", "executions", "branches", "simulations")
-# Types of events have names that each organisation gives by itself: who registers one of the same name makes its own.
-OWN_NAMES = {"event-types.register"}
+# Types of events, namespaces and rooms have names that each organisation gives by itself: who uses the same one has its own
+# (of rooms: tests/hub/test_channels.py, tests/hub/stream/test_chats.py).
+OWN_NAMES = {"event-types.register", "namespaces.replace", "chats.sanctions"} | {
+    *(f"chats.{verb}" for verb in ("edit", "delete", "mute", "ban")),
+    *(f"channels.{verb}" for verb in ("publish", "history", "presence")),
+}
 STREAM = {"Accept": "text/event-stream"}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from core.events.event import Entry
 from rooms.live_feed import LiveFeed
+from rooms.live_rules import LiveRules
 from rooms.live_store import Head, Snapshot
 from rooms.live_wire import LiveEntry, body_of, decode_message
 from rooms.wire import SEPARATOR
@@ -88,8 +89,14 @@ class Member(Vessel):
             self.got += 1
         return self.take()
 
-    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry]) -> None:
+    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry], rules: LiveRules) -> None:
         raise AssertionError("no room here delivers the newest only")
+
+    def settle(self, org_id: UUID, channel: str) -> None:
+        raise AssertionError("no room here changes how it delivers")
+
+    def signal(self, org_id: UUID, channel: str, envelope: str) -> None:
+        raise AssertionError("nothing here is for those alone who are there")
 
     def reset_room(self, org_id: UUID, channel: str, epoch: str, offset: int, reason: str) -> None:
         assert channel == CHANNEL

@@ -1,16 +1,16 @@
 """Publishing together: what one turn of the loop brings is one call a room, and nobody notices."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from core.errors import HubError
 from core.store.redis import Redis, connect_redis
-from rooms.live_publisher import AT_ONCE, LivePublisher
-from rooms.live_store import LiveStore
+from rooms.live_publisher import AT_ONCE, ORGANISATION_AT_ONCE, LivePublisher
+from rooms.live_store import Letters, LiveStore, Outcome
 from rooms.tasks import Tasks
 from tests.harness.valkey import OwnRedis
 
@@ -68,6 +68,31 @@ async def test_order_of_a_turn_is_kept(publisher: LivePublisher, store: LiveStor
         (f"users:{room}", offset) for room in (0, 1) for offset in (1, 2, 3)
     ]
     assert [entry.sequence for entry in carried] == list(range(carried[0].sequence, carried[0].sequence + 6))
+
+
+async def test_others_do_not_wait_for_who_publishes_much(store: LiveStore):
+    """A thousand events of one organisation go by bounded pipelines, one after the other; another's one goes at once."""
+    order: list[tuple[int, set[UUID]]] = []
+
+    class Seen(LiveStore):
+        async def publish_each(self, letters: Sequence[Letters]) -> list[list[Outcome] | Exception]:
+            order.append((sum(len(each.letters) for each in letters), {each.org_id for each in letters}))
+            return await store.publish_each(letters)
+
+    tasks = Tasks()
+    publisher = LivePublisher(Seen(connect_redis("redis://127.0.0.1:1")), tasks.spawn)
+    noisy = [asyncio.ensure_future(publisher.publish(ORG, f"chat:{n % 5}", str(n))) for n in range(1000)]
+    quiet = asyncio.ensure_future(publisher.publish(OTHER, "chat:a", "1"))
+    await quiet
+    assert sum(each.done() for each in noisy) <= 2 * ORGANISATION_AT_ONCE
+    heads = await asyncio.gather(*noisy)
+    await tasks.close()
+    assert all(len(organisations) == 1 for _, organisations in order)
+    assert max(size for size, _ in order) < ORGANISATION_AT_ONCE + AT_ONCE
+    # One pipeline of an organisation at a time: so each room's events stay in the order of the calls.
+    for room in range(5):
+        positions = [head.position for number, head in enumerate(heads) if number % 5 == room]
+        assert positions == list(range(1, 201))
 
 
 async def test_script_that_redis_has_forgotten(publisher: LivePublisher, redis: Redis, store: LiveStore):

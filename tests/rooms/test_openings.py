@@ -15,6 +15,7 @@ from core.events.event import Entry
 from core.store.redis import connect_redis
 from rooms.live import LiveRooms
 from rooms.live_following import RoomReset
+from rooms.live_rules import LiveRules
 from rooms.live_store import LiveStore
 from rooms.openings import Openings
 from rooms.recovery import Bookmark
@@ -33,8 +34,14 @@ class Nobody:
     def deliver(self, org_id: UUID, entries: Sequence[Entry]) -> asyncio.Future[None] | None:
         """As LiveSink.deliver."""
 
-    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry]) -> None:
+    def deliver_latest(self, org_id: UUID, entries: Sequence[Entry], rules: LiveRules) -> None:
         """As LiveSink.deliver_latest."""
+
+    def settle(self, org_id: UUID, channel: str) -> None:
+        """As LiveSink.settle."""
+
+    def signal(self, org_id: UUID, channel: str, envelope: str) -> None:
+        """As LiveSink.signal."""
 
     def reset_room(self, org_id: UUID, channel: str, epoch: str, offset: int, reason: str) -> None:
         """As LiveSink.reset_room."""

@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from core.store.migrate import migrate
 from tests.faults.executing import cast
 from tests.faults.test_executions import runs_are_hurt
 from tests.harness.engines import PrivateEngines
@@ -29,6 +30,7 @@ async def test_each_run_ends_once(
     with capsys.disabled():
         print(f"\nFAULT_SEED={seed}, {runs} runs")
     urls = await private_engines.start()
+    await migrate(urls.database_url)
     organisation = await Organisations(urls.database_url).create()
     async with cast(hubs, urls, organisation, workers=WORKERS) as at:
         happened = await runs_are_hurt(at, random.Random(seed), runs, AT_ONCE)

@@ -9,7 +9,16 @@ from tests.harness.organisations import Organisation
 from tests.hub.stream.node import Node, serve
 
 # What is tested there is the same in both forms; elsewhere the form does not matter, and clients name none.
-IN_BOTH_FORMS = {"test_consuming", "test_consumers", "test_subscribing", "test_calls", "test_live", "test_marks"}
+IN_BOTH_FORMS = {
+    "test_views",
+    "test_consuming",
+    "test_consumers",
+    "test_subscribing",
+    "test_calls",
+    "test_live",
+    "test_marks",
+    "test_presence",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

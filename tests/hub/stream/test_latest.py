@@ -1,5 +1,7 @@
 """The newest of each key for members who are slow, without sockets: a member can read or not, as the test says."""
 
+import re
+
 import orjson
 import pytest
 from hypothesis import given
@@ -7,9 +9,11 @@ from hypothesis import strategies as st
 
 from hub.stream.counts import StreamCounts
 from hub.stream.latest import KEYS_AT_ONCE, Latest
+from hub.stream.newest import MOST_KEYS
 from hub.stream.room import Member, Room
 from hub.stream.wires import JsonWire
 from rooms.live_wire import LiveEntry
+from rooms.namespace_rules import new_rules, ruled
 
 CHANNEL = "twins:01978f3e-5a70-7c3d-9b42-6f0d2c1e8a55/telemetry"
 
@@ -157,3 +161,89 @@ def test_whoever_can_read_at_last_has_the_newest_of_all(steps: list[tuple[str, o
     for member in members:
         assert member.values == newest
         assert member.offsets == sorted(set(member.offsets))
+
+
+class Listener(Reader):
+    """A member that keeps whole frames, and may queue them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[bytes] = []
+        self.is_cut = False
+
+    def write_if_free(self, data: bytes) -> bool:
+        if self.is_free:
+            self.frames.append(data)
+        return self.is_free
+
+    def write(self, data: bytes) -> bool:
+        self.frames.append(data)
+        return True
+
+    def cut_slow(self) -> None:
+        self.is_cut = True
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers that have come, in order."""
+        return [int(each) for frame in self.frames for each in re.findall(rb'"number":(\d+)', frame)]
+
+
+PRICES = ruled(new_rules("prices"), {"delivery": "latest", "key": "symbol"})
+
+
+def price(offset: int, symbol: object) -> LiveEntry:
+    data = {"number": offset} if symbol is None else {"symbol": symbol, "number": offset}
+    envelope = orjson.dumps({"id": str(offset), "type": "prices.message", "data": data}).decode()
+    return LiveEntry(offset, "prices:a", envelope, offset, "")
+
+
+class TestKeysOfEvents:
+    """Of namespaces of one's own: an event has one key, and is given as it was published."""
+
+    def test_who_is_slow_gets_the_newest_event_of_each_key_in_order(self, latest: Latest):
+        quick, slow = Listener(), Listener()
+        room = room_of(quick, slow)
+        slow.is_free = False
+        for offset in range(1, 31):
+            latest.deliver(room, JsonWire(), [price(offset, offset % 3)], PRICES)
+        slow.is_free = True
+        latest.turn()
+        assert (quick.numbers, slow.numbers) == (list(range(1, 31)), [28, 29, 30])
+
+    def test_data_without_the_key_have_one_together(self, latest: Latest):
+        """Whatever clients publish: nothing of it is an error."""
+        slow = Listener()
+        room = room_of(slow)
+        slow.is_free = False
+        for offset, symbol in enumerate((None, None, {"a": 1}, {"a": 1}, True, 1, "1"), 1):
+            latest.deliver(room, JsonWire(), [price(offset, symbol)], PRICES)
+        latest.deliver(room, JsonWire(), [LiveEntry(8, "prices:a", '{"id":"8","data":[1]}', 8, "")], PRICES)
+        slow.is_free = True
+        latest.turn()
+        assert slow.numbers == [4, 5, 6, 7]
+        assert b'"offset":"8"' in slow.frames[-1]
+
+    def test_who_lacks_what_is_kept_no_more_is_cut(self, latest: Latest):
+        """Of too many keys: it comes back, and finds in the history what it has not had."""
+        slow, late = Listener(), Listener()
+        room = room_of(slow)
+        slow.is_free = False
+        for offset in range(1, MOST_KEYS + 2):
+            latest.deliver(room, JsonWire(), [price(offset, offset)], PRICES)
+        assert slow.is_cut
+        latest.forget(room, slow)
+        del room.members[slow]
+        assert not late.is_cut
+        assert not latest.waits.is_set()
+
+    def test_what_waits_is_given_when_the_way_changes(self, latest: Latest):
+        """Queued for who is slow, as every event from then on is."""
+        slow = Listener()
+        room = room_of(slow)
+        slow.is_free = False
+        for offset in range(1, 11):
+            latest.deliver(room, JsonWire(), [price(offset, offset % 2)], PRICES)
+        assert latest.settle(room) == []
+        assert slow.numbers == [9, 10]
+        assert not latest.waits.is_set()

@@ -289,7 +289,16 @@ JSON = st.recursive(
 TIMES = st.datetimes().map(lambda moment: f"{moment.isoformat()}Z")
 ITEM = JSON | st.fixed_dictionaries(
     {"channel": st.sampled_from([*KNOWN, "nope"]) | JSON},
-    optional={"offset": JSON, "epoch": JSON, "since": JSON | TIMES, "after_event": JSON | st.uuids().map(str)},
+    optional={
+        "offset": JSON,
+        "epoch": JSON,
+        "since": JSON | TIMES,
+        "after_event": JSON | st.uuids().map(str),
+        "filter": JSON,
+        "delta": JSON,
+        "speed": JSON,
+        "max_gap_ms": JSON,
+    },
 )
 FRAME = st.fixed_dictionaries(
     {},

@@ -134,7 +134,9 @@ class Protocol:
                 raise HubError("UNKNOWN_FRAME_TYPE", f"There is no frame type {shown(kind)}")
             return parser(self, frame_id, frame)
         except HubError as refused:
-            return Refusal(frame_id, refused)
+            # Its traceback, and what it was raised from, hold the frame's text until garbage is collected.
+            refused.__cause__ = refused.__context__ = None
+            return Refusal(frame_id, refused.with_traceback(None))
 
     def _object_of(self, message: str | bytes) -> dict[str, Any]:
         frame = self._wire.read(message)

@@ -39,7 +39,7 @@ if tonumber(ARGV[6]) > 0 then
     local bound = ARGV[5]
     if ARGV[4] == 'after' then
         rows = redis.call('XRANGE', KEYS[2], bound == '' and '-' or '(' .. bound .. '-0', '+', 'COUNT', ARGV[6])
-    else
+    elseif bound ~= '0' then -- nothing is below the first
         rows = redis.call('XREVRANGE', KEYS[2], bound == '' and '+' or '(' .. bound .. '-0', '-', 'COUNT', ARGV[6])
     end
 end

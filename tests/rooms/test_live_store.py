@@ -58,6 +58,8 @@ async def test_offsets_are_dense_and_histories_can_be_paged(store: LiveStore):
     assert offsets((await store.read(ORG, CHAT, "before", 4, limit=2)).entries) == [2, 3]
     assert offsets((await store.read(ORG, CHAT, "before", limit=2)).entries) == [6, 7]
     assert (await store.read(ORG, CHAT, "after", 7, limit=2)).entries == []
+    for bound in (0, 1):
+        assert (await store.read(ORG, CHAT, "before", bound, limit=2)).entries == [], "nothing is below the first"
 
 
 async def test_hundred_at_once_get_hundred_offsets(store: LiveStore):

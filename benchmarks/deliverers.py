@@ -92,7 +92,11 @@ class Engines:
 async def asking(hub: HubUnderTest, organisation: Organisation) -> AsyncGenerator[aiohttp.ClientSession]:
     """Open an HTTP client of the organisation; what is not answered with a success is an error."""
     headers = {"Authorization": f"Bearer {organisation.key}"}
-    async with aiohttp.ClientSession(f"http://{hub.server.address}", headers=headers, raise_for_status=True) as session:
+    # As many at once as are asked for: a hundred is what a session has by default.
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(
+        f"http://{hub.server.address}", headers=headers, raise_for_status=True, connector=connector
+    ) as session:
         yield session
 
 

@@ -112,7 +112,7 @@ class Examples:
 
     async def _below(self, here: str, path: str, method: str) -> str:
         """Return `here` with what is below the resource of `path` in the places of names."""
-        here = here.replace("{channel}", "chat:lobby")
+        here = await self._in_chat(here.replace("{channel}", "chat:lobby"))
         if "{replay}" in here:
             here = here.replace("{replay}", await self._replay(here.partition("/replays/")[0]))
         if "/documents" in path and method != "post":
@@ -123,10 +123,6 @@ class Examples:
             )
         if "{session}" in here:
             here = await self._session(here)
-        if "{message}" in here:
-            here = here.replace("{message}", await self._said())
-        if "{sanction}" in here:
-            here = here.replace("{sanction}", await self._muted())
         if "{query}" in here:
             here = here.replace("{query}", await self._query())
         if path.endswith("/paths"):
@@ -148,6 +144,12 @@ class Examples:
     async def _twin(self) -> str:
         """Make a twin; returns its id."""
         return (await self._rest.call("POST", "/v2/twins", {"name": "Pump"})).body["id"]
+
+    async def _in_chat(self, here: str) -> str:
+        """Return `here` with what is in a chat in the places of names."""
+        if here.startswith("/v2/chats/") and "{message}" in here:
+            return here.replace("{message}", await self._said())
+        return here.replace("{sanction}", await self._muted()) if "{sanction}" in here else here
 
     async def _said(self) -> str:
         """Say something in the chat; returns the message's id."""

@@ -92,13 +92,14 @@ class Openings:
         life, delay = -1, FIRST_DELAY_SECONDS
         here, until = Bookmark(), 0.0
         while True:
+            # Before it is read: what is published from here on follows.
+            now = Bookmark(feed.last, feed.epoch)
             if feed.life != life:
-                # Before it is read: what is published from here on follows.
-                life, here = feed.life, Bookmark(feed.last, feed.epoch)
+                life, here = feed.life, now
                 until = self._clock.monotonic() + PATIENCE_SECONDS
             found = await self._beginnings.find(caller, channel)
             if found.mark.offset is None:
-                return _Opening(found.envelope, here)
+                return _Opening(found.envelope, now)
             place = await self._rooms.recovery.place(feed, channel, found.mark)
             if place.reset is None:
                 return _Opening(found.envelope, found.mark)

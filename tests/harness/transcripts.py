@@ -66,9 +66,8 @@ class Transcript:
         elif kind.removeprefix("run.") in ENDS:
             self._take_end(kind.removeprefix("run."), place, data)
         elif self.status is not None:
-            # Who joins as it ends is told how it ended, and then what the room was told before, or was to be told while Redis stood
-            # still: the rule passes that over.
-            if not self._is_old(place) and not (self._was_told_whole and place <= self.place):
+            # Who joins as it ends is told how it ended, and then what the room was told before: the rule passes that over.
+            if not self._is_old(place) and not (self._was_told_whole and place[0] < self.place[0]):
                 self._wrong(f"{kind} at {place}, after it had ended as {self.status}")
         elif place[0] < self.place[0]:
             self._left(kind, place)

@@ -13,6 +13,7 @@ from core.clock import SystemClock
 from core.errors import HubError
 from core.events.event import Entry
 from core.store.redis import connect_redis
+from rooms.beginnings import UNKNOWN, Beginning
 from rooms.live import LiveRooms
 from rooms.live_following import RoomReset
 from rooms.live_rules import LiveRules
@@ -109,6 +110,43 @@ async def test_whoever_joins_whenever_has_the_whole_answer(redis_url: str):
                     assert reader.text == writer.text, (seed, reader)
                     assert (reader.gaps, reader.types[0]) == (0, "run.snapshot"), (seed, reader)
                     assert reader.doubles == 0, (seed, reader)
+
+
+class EndsMeanwhile:
+    """Beginnings of a room in which all was said between the first look, which did not know where, and the second."""
+
+    def __init__(self, rooms: LiveRooms, channel: str) -> None:
+        self._rooms = rooms
+        self._channel = channel
+        self._has_ended = False
+
+    def covers(self, namespace: str) -> bool:
+        """As Beginnings.covers."""
+        return namespace == "runs"
+
+    async def find(self, caller: Caller, channel: str) -> Beginning:
+        """As Beginnings.find."""
+        if self._has_ended:
+            return Beginning("completed")
+        feed = await self._rooms.acquire(caller.org_id, channel)
+        for word in ("run.started", "run.delta"):
+            await self._rooms.publish(caller.org_id, channel, word, b"{}", source="test")
+        await eventually(lambda: feed.last == 2)
+        self._rooms.release(caller.org_id, channel)
+        self._has_ended = True
+        return Beginning("running", UNKNOWN)
+
+
+async def test_what_the_whole_answer_holds_does_not_come_after_it(redis_url: str):
+    """Its writer was stopped before it had kept a place, and has said all since: what follows is what follows the last look."""
+    channel = f"runs:{uuid4()}"
+    async with rooms_at(redis_url) as rooms, asyncio.timeout(END_SECONDS):
+        openings = Openings(rooms, EndsMeanwhile(rooms, channel), SystemClock())
+        async with openings.following(CALLER, channel) as (envelope, entries):
+            await rooms.publish(CALLER.org_id, channel, "run.completed", b"{}", source="test")
+            assert envelope == "completed"
+            assert (await anext(entries)).position == 3
+        await openings.close()
 
 
 async def test_redis_that_starts_anew_meanwhile(own_redis: OwnRedis):

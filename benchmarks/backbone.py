@@ -86,13 +86,13 @@ async def _relay(bench: Bench, sizes: Sizes, engines: Engines) -> Table:
         for number in range(sizes.rounds):
             scales = Scales(hub.server, engines.all())
             numbers = range(2 * number * sizes.events, (2 * number + 1) * sizes.events)
-            _add(alone, await relayed.all_of(publisher, numbers, scales))
+            alone.add(await relayed.all_of(publisher, numbers, scales))
             await hub.server.idle()
             posting = asyncio.create_task(creates.run(sizes.create_seconds))
             await asyncio.sleep(sizes.create_seconds / 10)
             numbers = range(numbers.stop, numbers.stop + sizes.events)
             speed = (await relayed.all_of(publisher, numbers, scales))["speed"]
-            _add(beside, {"speed": speed, **await posting})
+            beside.add({"speed": speed, **await posting})
             await hub.server.idle()
     finally:
         creates.close()
@@ -158,7 +158,7 @@ async def _replay(bench: Bench, sizes: Sizes, engines: Engines) -> Table:
         kinds.append((Row("Redis Streams, from memory, by a group that begins at 0", {}), _streamed))
     for _ in range(sizes.rounds):
         for row, run in kinds:
-            _add(row, await run(bench, sizes, engines))
+            row.add(await run(bench, sizes, engines))
             await hub.server.idle()
     rows = [row for row, _ in kinds]
     for row in rows:
@@ -217,7 +217,7 @@ async def _taken(arriving: Arriving, many: int) -> tuple[int, int]:
 
 async def _quiet(bench: Bench, sizes: Sizes, engines: Engines) -> Table:
     without, among = Row("no subscription", {}), Row(f"{sizes.subscriptions} subscriptions, half of them pulled", {})
-    _add(without, await _used(bench, sizes, engines))
+    without.add(await _used(bench, sizes, engines))
     organisation = await bench.hub.organisation("quiet")
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(asking(bench.hub, organisation))
@@ -225,7 +225,7 @@ async def _quiet(bench: Bench, sizes: Sizes, engines: Engines) -> Table:
         for id in ids[::2]:
             await stack.enter_async_context(pulling(bench.hub, organisation, id, connections=1))
         await bench.hub.server.idle()
-        _add(among, await _used(bench, sizes, engines))
+        among.add(await _used(bench, sizes, engines))
     says = f"**Nothing happens** for {sizes.quiet_seconds:.0f} s:"
     goals = [
         Goal.at_most(
@@ -251,8 +251,3 @@ async def _used(bench: Bench, sizes: Sizes, engines: Engines) -> Figures:
 def _figures(many: int, ns: int, scales: Scales) -> Figures:
     server, brokers = scales.read()
     return {"speed": many / max(ns, 1) * 1e9, "cost": server / many * 1e6, "broker_cost": brokers / many * 1e6}
-
-
-def _add(row: Row, figures: Figures) -> None:
-    for name, value in figures.items():
-        row.figures.setdefault(name, []).append(value)

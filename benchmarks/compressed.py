@@ -46,8 +46,7 @@ async def measure(bench: Bench) -> list[Table]:
     for _ in range(sizes.rounds):
         for (kind, pace), row in rows.items():
             headers = (OFFER,) if kind == "compressed" else ()
-            for name, value in (await _run(bench, contender, sizes, dict(sizes.paces)[pace], headers)).items():
-                row.figures.setdefault(name, []).append(value)
+            row.add(await _run(bench, contender, sizes, dict(sizes.paces)[pace], headers))
     notes = [] if is_taken else ["**The hub has not taken the offer of permessage-deflate: all of them were plain.**"]
     says = f"**Compressed members**, {sizes.crowd.members:,} of one room, beside plain ones, {sizes.rounds} rounds:"
     return [Table("compressed", says, "members", COLUMNS, list(rows.values()), _goals(sizes, rows), notes)]

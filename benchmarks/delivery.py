@@ -57,7 +57,7 @@ async def measure(bench: Bench) -> list[Table]:
     for _ in range(rounds):
         for deliverer in deliverers:
             async with deliverer.opened() as line:
-                _add(rows[deliverer.key], await _run(line, deliverer, sizes))
+                rows[deliverer.key].add(await _run(line, deliverer, sizes))
     for key, row in rows.items():
         alike = "hub-webhook" if key in POSTING else "hub-pull"
         row.figures["speed_ratio"] = ratios(rows[alike].figures["speed"], row.figures["speed"])
@@ -129,8 +129,3 @@ def _goals(rows: Mapping[str, Row]) -> list[Goal]:
         Goal.at_most(f"{P99_MS:.0f} ms, p99 of the slowest way", slowest, P99_MS, digits=1, unit=" ms"),
         Goal.at_least(f"{POSTED:.0f} webhook deliveries/s by one worker", posted, POSTED, digits=0),
     ]
-
-
-def _add(row: Row, figures: Figures) -> None:
-    for name, value in figures.items():
-        row.figures.setdefault(name, []).append(value)

@@ -96,8 +96,7 @@ async def measure(bench: Bench) -> list[Table]:
         for _ in range(sizes.rounds):
             for many, some in zip(sizes.in_flight, rows, strict=True):
                 for door, row in zip(doors, some, strict=True):
-                    for name, value in (await _run(bench, door, sizes, many)).items():
-                        row.figures.setdefault(name, []).append(value)
+                    row.add(await _run(bench, door, sizes, many))
     finally:
         await naive.stop()
     for hub, peer in rows:

@@ -112,8 +112,8 @@ async def _asked(bench: Bench, sizes: Sizes, rounds: int, engines: Engines) -> T
             for _ in range(rounds):
                 for row, ask in ((hub, _by_hub(session, base)), (ranked, _by_sql(owners))):
                     scales = Scales(bench.hub.server, engines.all())
-                    _add(row, {"alone": await _alone(ask, questions[: sizes.alone])})
-                    _add(row, await _paced(ask, questions, sizes, rng, scales))
+                    row.add({"alone": await _alone(ask, questions[: sizes.alone])})
+                    row.add(await _paced(ask, questions, sizes, rng, scales))
                     await bench.hub.server.idle()
         finally:
             for each in owners:
@@ -152,7 +152,7 @@ async def _read(bench: Bench, sizes: Sizes, rounds: int, engines: Engines) -> Ta
             server, brokers = scales.read()
             await _check_read(session, base, len(pages))
             count = len(pages)
-            _add(row, {"speed": count / seconds, "cost": server / count * 1e3, "broker_cost": brokers / count * 1e3})
+            row.add({"speed": count / seconds, "cost": server / count * 1e3, "broker_cost": brokers / count * 1e3})
             await bench.hub.server.idle()
     kib = sum(map(len, pages)) / len(pages) / 1024
     says = (
@@ -318,12 +318,7 @@ async def _embedded(questions: Sequence[str], rounds: int, count: int) -> Row | 
     try:
         await embedder.embed_question(questions[0])
         for _ in range(rounds):
-            _add(row, {"alone": await _alone(embedder.embed_question, questions[:count])})
+            row.add({"alone": await _alone(embedder.embed_question, questions[:count])})
     finally:
         await embedder.close()
     return row
-
-
-def _add(row: Row, figures: dict[str, float]) -> None:
-    for name, value in figures.items():
-        row.figures.setdefault(name, []).append(value)

@@ -44,7 +44,7 @@ async def measure(bench: Bench) -> list[Table]:
         for _ in range(sizes.rounds):
             await _run(fan_out, creates, sizes, both, with_creates=True)
             await _run(fan_out, creates, sizes, alone, with_creates=False)
-            _add(rest, await creates.run(sizes.pace.seconds))
+            rest.add(await creates.run(sizes.pace.seconds))
             await bench.hub.server.idle()
     finally:
         creates.close()
@@ -64,15 +64,10 @@ async def _run(fan_out: LiveContender, creates: "Creates", sizes: Sizes, row: Ro
         measuring = asyncio.create_task(fan_out.measured(members))
         await asyncio.sleep(sizes.pace.warm_seconds)
         if with_creates:
-            _add(row, await creates.run(sizes.pace.seconds))
+            row.add(await creates.run(sizes.pace.seconds))
         run = await measuring
-    _add(row, {"p50": run.p50_ms, "p99": run.p99_ms, "busy": run.server_seconds / run.seconds})
+    row.add({"p50": run.p50_ms, "p99": run.p99_ms, "busy": run.server_seconds / run.seconds})
     await fan_out.server.idle()
-
-
-def _add(row: Row, figures: dict[str, float]) -> None:
-    for name, value in figures.items():
-        row.figures.setdefault(name, []).append(value)
 
 
 class Creates:

@@ -75,8 +75,7 @@ async def measure(bench: Bench) -> list[Table]:
             channel = f"chat:of-{members}-{round}"
             async with asking(bench.hub, organisation) as session, _registering(bench) as presence:
                 figures = await _run(bench, sizes, session, presence, organisation.id, channel, members)
-            for name, value in figures.items():
-                row.figures.setdefault(name, []).append(value)
+            row.add(figures)
     says = f"**Presence of one room**, {sizes.changes:,} joins and leaves a second, told to {sizes.listeners} sockets:"
     small, large = rows[0].figures, rows[-1].figures
     goals = [

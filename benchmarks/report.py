@@ -20,7 +20,7 @@ judged by the middle round.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +83,11 @@ class Row:
     name: str
     figures: dict[str, list[float]]
     main: bool = True
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        """Take the figures of another round, by the keys of their columns."""
+        for name, value in figures.items():
+            self.figures.setdefault(name, []).append(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,7 @@ async def measure(bench: Bench) -> list[Table]:
     rows = [Row("all read", {}), Row(f"{sizes.slow} read nothing", {})]
     for _ in range(sizes.rounds):
         for row, slow in zip(rows, (0, sizes.slow), strict=True):
-            for name, value in (await _run(bench, contender, sizes, slow)).items():
-                row.figures.setdefault(name, []).append(value)
+            row.add(await _run(bench, contender, sizes, slow))
     says = (
         f"**Members that do not read**, {sizes.slow} beside {sizes.readers} that do, 50 messages of {EVENT_BYTES} bytes a second, "
         f"{sizes.rounds} rounds:"

@@ -67,12 +67,12 @@ async def measure(bench: Bench) -> list[Table]:
     await peer.start()
     try:
         for _ in range(sizes.rounds):
-            _add(hub_row, {"before": (await others.run(Crowd(sizes.others), sizes.pace)).p99_ms})
+            hub_row.add({"before": (await others.run(Crowd(sizes.others), sizes.pace)).p99_ms})
             async with _storm(bench, bench.hub.server, joining, sizes.clients, MISSED) as program:
-                _add(hub_row, await _beside(others, sizes, program, bench.hub.server))
+                hub_row.add(await _beside(others, sizes, program, bench.hub.server))
             await bench.hub.server.idle()
             async with _storm(bench, peer, naive.joining, sizes.clients, 0) as program:
-                _add(naive_row, await _run(program, peer))
+                naive_row.add(await _run(program, peer))
             await peer.idle()
     finally:
         await peer.stop()
@@ -91,11 +91,6 @@ def _goals(hub: Mapping[str, list[float]]) -> list[Goal]:
         Goal.at_most("no failure", hub["failed"], 0, digits=0),
         Goal.at_most("2 x the others' p99", ratios(hub["meanwhile"], hub["before"]), 2, unit=" x"),
     ]
-
-
-def _add(row: Row, figures: Mapping[str, float]) -> None:
-    for name, value in figures.items():
-        row.figures.setdefault(name, []).append(value)
 
 
 def _storm(

@@ -126,8 +126,7 @@ async def _batches(
     took, points = time.monotonic() - begin, answers.requests * len(groups[0]) * METRICS
     _, brokers = scales.read()
     whole = points * (sizes.warm_seconds + answers.seconds) / answers.seconds
-    _add(
-        row,
+    row.add(
         {
             "speed": points / answers.seconds,
             "cost": answers.cpu_seconds / max(1, points) * 1e6,
@@ -172,8 +171,7 @@ async def _publishes(
         took = time.monotonic() - begin
         await bench.hub.server.idle()
         server, brokers = scales.read()
-    _add(
-        row,
+    row.add(
         {
             "speed": len(waits) / took,
             "cost": server / max(1, len(waits)) * 1e6,
@@ -201,8 +199,3 @@ async def _publish(socket: aiohttp.ClientWebSocketResponse, twin: str, in_flight
             raise RuntimeError(f"a point was refused: {answer['error']}")
         if answer["type"] == "result":
             waits.append(time.monotonic_ns() - sent[answer["id"] - 1])
-
-
-def _add(row: Row, figures: dict[str, float]) -> None:
-    for name, value in figures.items():
-        row.figures.setdefault(name, []).append(value)

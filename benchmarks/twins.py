@@ -167,8 +167,8 @@ async def _updates(bench: Bench, sizes: Sizes, rounds: int) -> Table:
                 "p50": answers.p50_us / 1000,
                 "p99": answers.p99_us / 1000,
             }
-            _add(hub, figures)
-            _add(plain, await upserts.run(sizes.seconds))
+            hub.add(figures)
+            plain.add(await upserts.run(sizes.seconds))
     finally:
         await upserts.close()
     hub.figures["ratio"] = ratios(plain.figures["speed"], hub.figures["speed"])
@@ -213,8 +213,3 @@ class _Upserts:
         while (began := time.monotonic_ns()) < end:
             await statement.fetch(number, part)
             waits.append(time.monotonic_ns() - began)
-
-
-def _add(row: Row, figures: dict[str, float]) -> None:
-    for name, value in figures.items():
-        row.figures.setdefault(name, []).append(value)

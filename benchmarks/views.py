@@ -51,8 +51,7 @@ async def measure(bench: Bench) -> list[Table]:
     rows = {(kind, pace): Row(f"{kind}, {pace}", {}) for pace in sizes.paces for kind in KINDS}
     for _ in range(bench.rounds or sizes.rounds):
         for (kind, pace), row in rows.items():
-            for name, value in (await _run(bench, contender, sizes.crowd, sizes.paces[pace], kind)).items():
-                row.figures.setdefault(name, []).append(value)
+            row.add(await _run(bench, contender, sizes.crowd, sizes.paces[pace], kind))
     says = f"**Views of a room**, {sizes.crowd.members:,} members, {sizes.rounds} rounds:"
     return [Table("views", says, "members", COLUMNS, list(rows.values()), _goals(sizes, rows), main=False)]
 

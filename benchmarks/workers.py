@@ -43,8 +43,7 @@ async def measure(bench: Bench) -> list[Table]:
         await asyncio.sleep(SETTLE_SECONDS)
         for _ in range(sizes.rounds):
             for contender, row in zip(contenders, rows, strict=True):
-                for name, value in (await contender.run(sizes.crowd, sizes.pace)).figures().items():
-                    row.figures.setdefault(name, []).append(value)
+                row.add((await contender.run(sizes.crowd, sizes.pace)).figures())
     finally:
         await several.stop()
     says = f"**Two processes**, 50 messages a second to {sizes.crowd.members:,} members, {sizes.rounds} rounds:"

@@ -82,6 +82,15 @@ def database_url(template: Template) -> Iterator[str]:
     run(template.drop(name))
 
 
+@pytest.fixture(scope="module")
+def urls(engines: EngineUrls, template: Template) -> Iterator[EngineUrls]:
+    """The engines of a hub that serves all tests of a module, each of which has an organisation of its own."""
+    name = f"hub_test_{secrets.token_hex(6)}"
+    run(flush(engines.redis_url))
+    yield EngineUrls(run(template.copy(name)), engines.superuser_url, engines.redis_url)
+    run(template.drop(name))
+
+
 @pytest.fixture
 def empty_database_url(template: Template) -> Iterator[str]:
     """A fresh database that nobody has migrated."""

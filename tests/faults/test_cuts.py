@@ -1,10 +1,15 @@
 """A reader that is cut again and again, while nodes and Redis die, misses nothing and doubles nothing."""
 
 import random
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from typing import NamedTuple
+
+import pytest
 
 from core.store.engines import EngineUrls
 from tests.faults.conftest import WriteOn
+from tests.harness.event_source import EventReader, Poller
 from tests.harness.hub_process import HubProcess, HubProcesses
 from tests.harness.organisations import Organisation
 from tests.harness.proxy import Address, FaultProxies, FaultProxy, ProxiedConnection
@@ -12,8 +17,33 @@ from tests.harness.stream_client import StreamReader
 from tests.harness.valkey import OwnRedis
 from tests.harness.waiting import eventually, let_pass
 
-CUTS = 1000
-READERS = 5
+ALL = ["agents", "knowledge", "twins"]
+
+
+class Cut(NamedTuple):
+    """Readers, each of a kind and of channels, and how often all of them are cut; `within` seconds for each part of that."""
+
+    readers: Sequence[tuple[type[StreamReader], list[str]]]
+    cuts: int
+    while_down: int
+    within: float
+
+
+SOCKETS = Cut(
+    [*[(StreamReader, ALL)] * 3, (StreamReader, ["agents"]), (StreamReader, ["twins", "knowledge"])], 1000, 100, 60
+)
+PLAIN_HTTP = Cut(
+    [
+        (EventReader, ALL),
+        (EventReader, ["twins", "knowledge"]),
+        (EventReader, ["agents"]),
+        (Poller, ALL),
+        (Poller, ["twins"]),
+    ],
+    600,
+    60,
+    90,
+)
 
 
 def cut_at_random(connection: ProxiedConnection, rng: random.Random) -> None:
@@ -31,7 +61,9 @@ async def proxied(proxies: FaultProxies, node: HubProcess, rng: random.Random) -
     return proxy
 
 
-async def test_reader_cut_at_1000_random_points_misses_and_doubles_nothing(
+@pytest.mark.parametrize("cut", [SOCKETS, PLAIN_HTTP], ids=["sockets", "plain_http"])
+async def test_reader_cut_at_random_points_misses_and_doubles_nothing(
+    cut: Cut,
     engines: EngineUrls,
     organisation: Organisation,
     own_redis: OwnRedis,
@@ -53,28 +85,30 @@ async def test_reader_cut_at_1000_random_points_misses_and_doubles_nothing(
     async with AsyncExitStack() as stack:
         streams = [gate.url("ws") + "/v2/stream" for gate in gates]
         readers = [
-            await stack.enter_async_context(StreamReader(rng.sample(streams, 2), key, channels))
-            for channels in [["agents", "knowledge", "twins"]] * (READERS - 2) + [["agents"], ["twins", "knowledge"]]
+            await stack.enter_async_context(kind(rng.sample(streams, 2), key, channels))
+            for kind, channels in cut.readers
         ]
         for reader in readers:
             await reader.joined()
         writer = await stack.enter_async_context(write_on(organisation, key, nodes))
 
         async def reached(count: int) -> None:
-            await eventually(lambda: writer.check() and cuts() >= count, within=60, every=0.02, what=f"{count} cuts")
+            await eventually(
+                lambda: writer.check() and cuts() >= count, within=cut.within, every=0.02, what=f"{count} cuts"
+            )
 
-        await reached(CUTS // 4)
+        await reached(cut.cuts // 4)
         nodes[0].kill()
-        await reached(CUTS // 4 + 100)
+        await reached(cut.cuts // 4 + cut.while_down)
         await nodes[0].start()
         gates[0].server = Address.of(nodes[0].base_url)
-        await reached(CUTS // 2)
+        await reached(cut.cuts // 2)
         own_redis.kill()
         await let_pass(0.5)
         own_redis.start()
-        await reached(CUTS * 3 // 4)
+        await reached(cut.cuts * 3 // 4)
         own_redis.restart(empty=True)
-        await reached(CUTS)
+        await reached(cut.cuts)
         for gate in gates:
             gate.on_connect = None
         await writer.stop()

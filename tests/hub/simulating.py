@@ -1,6 +1,5 @@
 """What tests of simulations on a whole hub share: one hub a module, twins, and what is asked of them."""
 
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +9,7 @@ import orjson
 import pytest
 
 from core.store.engines import EngineUrls
-from tests.harness.engines import Template, flush, run
+from tests.harness.engines import run
 from tests.harness.hub_process import HubProcess, HubProcesses
 from tests.harness.organisations import Organisation, Organisations
 from tests.harness.rest_client import Answer, RestClient
@@ -35,14 +34,6 @@ QUEUE = {
 }
 SPIKE = {"scenario": "demand_spike", "parameters": {"increase_percentage": 30}}
 LONG = {**SPIKE, "runs": 1000, "horizon": 5000, "seed": 7, "deadline": 600}
-
-
-@pytest.fixture(scope="module")
-def urls(engines: EngineUrls, template: Template) -> Iterator[EngineUrls]:
-    name = f"hub_test_{secrets.token_hex(6)}"
-    run(flush(engines.redis_url))
-    yield EngineUrls(run(template.copy(name)), engines.superuser_url, engines.redis_url)
-    run(template.drop(name))
 
 
 @pytest.fixture(scope="module")

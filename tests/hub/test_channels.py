@@ -1,6 +1,5 @@
 """Channels over REST on a whole hub: what is published is heard by socket and by server-sent events, and kept."""
 
-import secrets
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import quote
 from uuid import uuid4
@@ -10,7 +9,7 @@ import pytest
 from yarl import URL
 
 from core.store.engines import EngineUrls
-from tests.harness.engines import Template, flush, run
+from tests.harness.engines import run
 from tests.harness.event_source import open_events, poll
 from tests.harness.hub_process import HubProcess, HubProcesses
 from tests.harness.organisations import Organisation, Organisations
@@ -18,14 +17,6 @@ from tests.harness.rest_client import Answer, RestClient
 from tests.harness.stream_client import open_stream
 
 HELLO = {"data": {"text": "Hello"}}
-
-
-@pytest.fixture(scope="module")
-def urls(engines: EngineUrls, template: Template) -> Iterator[EngineUrls]:
-    name = f"hub_test_{secrets.token_hex(6)}"
-    run(flush(engines.redis_url))
-    yield EngineUrls(run(template.copy(name)), engines.superuser_url, engines.redis_url)
-    run(template.drop(name))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Executions over REST on a whole hub, whose model is the fake provider: waiting, streaming, version 1, actions, cancelling."""
 
 import asyncio
-import secrets
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -15,7 +14,7 @@ from aiohttp import web
 
 from core.store.engines import EngineUrls
 from tests.handlers.agents.tools.mcp_server import listed, speaking
-from tests.harness.engines import Template, flush, run
+from tests.harness.engines import run
 from tests.harness.hub_process import CHECKOUT, HubProcess, HubProcesses
 from tests.harness.organisations import Organisation, Organisations
 from tests.harness.outside import serving
@@ -40,14 +39,6 @@ STORIES = {
     "total": [{"pieces": ['{"total": ', "12.5}"]}],
 }
 TOTAL = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
-
-
-@pytest.fixture(scope="module")
-def urls(engines: EngineUrls, template: Template) -> Iterator[EngineUrls]:
-    name = f"hub_test_{secrets.token_hex(6)}"
-    run(flush(engines.redis_url))
-    yield EngineUrls(run(template.copy(name)), engines.superuser_url, engines.redis_url)
-    run(template.drop(name))
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,9 @@ from tests.hub.simulating import (
     simulate,
     streamed,
     twin,
-    urls,
 )
 
-__all__ = ["client", "hub", "key", "organisation", "urls"]  # fixtures: one hub for the module
+__all__ = ["client", "hub", "key", "organisation"]  # fixtures: one hub for the module
 
 
 async def test_seeds_java_snippet(client: RestClient):

@@ -11,9 +11,9 @@ from tests.harness.organisations import Organisation, Organisations
 from tests.harness.rest_client import RestClient
 from tests.harness.stream_client import open_stream
 from tests.harness.waiting import eventually
-from tests.hub.simulating import LATER, LONG, SPIKE, client, ended, hub, key, organisation, simulate, twin, urls
+from tests.hub.simulating import LATER, LONG, SPIKE, client, ended, hub, key, organisation, simulate, twin
 
-__all__ = ["client", "hub", "key", "organisation", "urls"]  # fixtures: one hub for the module
+__all__ = ["client", "hub", "key", "organisation"]  # fixtures: one hub for the module
 
 
 async def test_others_see_nothing(client: RestClient, hub: HubProcess, urls: EngineUrls, organisation: Organisation):

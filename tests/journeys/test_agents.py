@@ -14,9 +14,9 @@ from tests.harness.rest_client import RestClient
 from tests.harness.stream_client import open_stream
 from tests.harness.transcripts import ENDS, transcript_of
 from tests.harness.waiting import eventually
-from tests.journeys.test_page import hub, key, organisation, urls
+from tests.journeys.test_page import hub, key, organisation
 
-__all__ = ["hub", "key", "organisation", "urls"]  # fixtures: one hub, without a provider, for those that need none
+__all__ = ["hub", "key", "organisation"]  # fixtures: one hub, without a provider, for those that need none
 
 TEXT = "The return period is 30 days. Returns are free of charge.\n\nShipping to Norway takes five working days."
 QUESTION = "How long is the return period?"

@@ -9,9 +9,9 @@ from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 from tests.harness.hub_process import HubProcess
 from tests.harness.rest_client import RestClient
 from tests.harness.waiting import PATIENCE_SECONDS
-from tests.journeys.test_page import HOSTILE, hub, key, opened, organisation, rows, urls
+from tests.journeys.test_page import HOSTILE, hub, key, opened, organisation, rows
 
-__all__ = ["hub", "key", "organisation", "urls"]  # fixtures: one hub, as of the page's other tests
+__all__ = ["hub", "key", "organisation"]  # fixtures: one hub, as of the page's other tests
 
 pytestmark = pytest.mark.browser
 

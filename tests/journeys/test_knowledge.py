@@ -13,9 +13,9 @@ from tests.harness.hub_process import HubProcess
 from tests.harness.rest_client import RestClient
 from tests.harness.stream_client import StreamClient, open_stream
 from tests.harness.waiting import eventually
-from tests.journeys.test_page import hub, key, organisation, urls
+from tests.journeys.test_page import hub, key, organisation
 
-__all__ = ["hub", "key", "organisation", "urls"]  # fixtures: one hub for all of these
+__all__ = ["hub", "key", "organisation"]  # fixtures: one hub for all of these
 
 CHECKOUT = Path(__file__).parents[2]
 INSTALL = "How do I install the SDK?"

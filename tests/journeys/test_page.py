@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -16,7 +15,7 @@ from core.store.engines import EngineUrls
 from hub.main import LIVE, WEB
 from hub.pages import PageDoor
 from hub.stream.codes import ALL_CODES, comes_back
-from tests.harness.engines import Template, flush, run
+from tests.harness.engines import run
 from tests.harness.hub_process import HubProcess, HubProcesses
 from tests.harness.organisations import Organisation, Organisations
 from tests.harness.rest_client import Answer, RestClient
@@ -25,15 +24,6 @@ from tests.harness.waiting import eventually
 pytestmark = pytest.mark.browser
 
 HOSTILE = '<img src=x onerror="window.ran = 1"><script>window.ran = 1</script>'
-
-
-@pytest.fixture(scope="module")
-def urls(engines: EngineUrls, template: Template) -> Iterator[EngineUrls]:
-    """The engines of these tests' hub. One hub serves them all: each has an organisation of its own."""
-    name = f"hub_test_{secrets.token_hex(6)}"
-    run(flush(engines.redis_url))
-    yield EngineUrls(run(template.copy(name)), engines.superuser_url, engines.redis_url)
-    run(template.drop(name))
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ from playwright.async_api import BrowserContext, Page
 
 from core.store.engines import EngineUrls
 from tests.faults.conftest import WriteOn, seed, write_on
-from tests.harness.engines import Template, flush, run
 from tests.harness.hub_process import HubProcess, HubProcesses
 from tests.harness.ledger import Ledger
 from tests.harness.organisations import Organisation, Organisations
@@ -43,15 +40,6 @@ FOLLOW_BARE = """([url, key, channels]) => {
     bareClient(url.replace("http", "ws") + "/v2/stream", key, channels,
         ({ channel, offset, event }) => toldBare.push([channel, offset, event.id]), (frame) => resetsBare.push(frame));
 }"""
-
-
-@pytest.fixture(scope="module")
-def urls(engines: EngineUrls, template: Template) -> Iterator[EngineUrls]:
-    """The engines of these tests' nodes; each test has an organisation of its own."""
-    name = f"hub_test_{secrets.token_hex(6)}"
-    run(flush(engines.redis_url))
-    yield EngineUrls(run(template.copy(name)), engines.superuser_url, engines.redis_url)
-    run(template.drop(name))
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from playwright.async_api import BrowserContext, Page, expect
 from tests.harness.hub_process import HubProcess
 from tests.harness.rest_client import RestClient
 from tests.harness.waiting import eventually
-from tests.journeys.test_page import HOSTILE, hub, is_live, key, opened, organisation, urls
+from tests.journeys.test_page import HOSTILE, hub, is_live, key, opened, organisation
 
-__all__ = ["hub", "key", "organisation", "urls"]  # fixtures: one hub, as of the page's other tests
+__all__ = ["hub", "key", "organisation"]  # fixtures: one hub, as of the page's other tests
 
 pytestmark = pytest.mark.browser
 

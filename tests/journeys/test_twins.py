@@ -11,9 +11,9 @@ from tests.harness.rest_client import Answer, RestClient
 from tests.harness.stream_client import StreamClient, open_stream
 from tests.harness.transcripts import ENDS
 from tests.harness.waiting import eventually
-from tests.journeys.test_page import hub, key, organisation, urls
+from tests.journeys.test_page import hub, key, organisation
 
-__all__ = ["hub", "key", "organisation", "urls"]  # fixtures: one hub, without a provider
+__all__ = ["hub", "key", "organisation"]  # fixtures: one hub, without a provider
 
 VERSIONS = ("v1", "v2")
 SPIKE = {"scenario": "demand_spike", "parameters": {"increase_percentage": 30}}

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import secrets
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -15,7 +14,7 @@ import pytest
 from core.errors import CATALOGUE
 from core.store.engines import EngineUrls
 from tests.harness.clock import ManualClock
-from tests.harness.engines import Template, flush, run
+from tests.harness.engines import run
 from tests.harness.hub_process import HubProcess, HubProcesses
 from tests.harness.organisations import Organisations
 from tests.harness.waiting import eventually
@@ -28,15 +27,6 @@ DEADLINE_SECONDS = 20.0
 ROUNDS = 5
 # What a process may differ by from one look to the next: less than any one of these, kept in each round.
 MOST_GROWTH = 40 * MIB
-
-
-@pytest.fixture(scope="module")
-def urls(engines: EngineUrls, template: Template) -> Iterator[EngineUrls]:
-    """The engines of these tests' hub, which serves them all."""
-    name = f"hub_test_{secrets.token_hex(6)}"
-    run(flush(engines.redis_url))
-    yield EngineUrls(run(template.copy(name)), engines.superuser_url, engines.redis_url)
-    run(template.drop(name))
 
 
 @pytest.fixture(scope="module")

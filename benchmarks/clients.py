@@ -56,7 +56,7 @@ PYTHON = (
     Client("**Python SDK**, MessagePack", (*_PROGRAM, "msgpack"), 10_000),
     Client("bare `websockets` in Python", (*_PROGRAM, "bare")),
 )
-WHOLE = Sizes(events=200_000, rounds=3)
+WHOLE = Sizes(events=100_000, rounds=3)
 QUICK = Sizes(events=2_000, rounds=1)
 COLUMNS = (
     Column("speed", "events/s"),

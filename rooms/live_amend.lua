@@ -19,29 +19,32 @@ local id = ARGV[2] .. '-0'
 if #redis.call('XRANGE', KEYS[2], id, id) == 0 then
     return -1
 end
-if not known[3] then
-    redis.call('DEL', KEYS[3])
-end
-local shown = redis.call('HGET', KEYS[3], ARGV[2])
+local shown = known[3] and redis.call('HGET', KEYS[3], ARGV[2])
 local revision = shown and string.match(shown, '^(%d+)') or '0'
 if revision ~= ARGV[3] then
     return 0
 end
 
--- What the history has dropped is not asked for any more.
+-- What the history has dropped is not asked for any more, nor what is of another life.
 local first = tonumber(string.match(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1][1], '^(%d+)'))
-local bytes = #ARGV[5]
+local bytes, dropped = #ARGV[5], {}
 for _, offset in ipairs(redis.call('HKEYS', KEYS[3])) do
-    if tonumber(offset) < first then
-        redis.call('HDEL', KEYS[3], offset)
-    elseif offset ~= ARGV[2] then
-        bytes = bytes + redis.call('HSTRLEN', KEYS[3], offset)
+    if offset ~= ARGV[2] then
+        if not known[3] or tonumber(offset) < first then
+            dropped[#dropped + 1] = offset
+        else
+            bytes = bytes + redis.call('HSTRLEN', KEYS[3], offset)
+        end
     end
 end
 if bytes > tonumber(ARGV[6]) then
     return -2
 end
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[4] .. US .. ARGV[5])
+-- Not before: an emptied key is gone, and in a slot that is moved key by key it could not be made again.
+for _, offset in ipairs(dropped) do
+    redis.call('HDEL', KEYS[3], offset)
+end
 redis.call('HSET', KEYS[1], 'edited', 1)
 -- Longer than the history shows what there is now.
 redis.call('EXPIRE', KEYS[3], ARGV[7])

@@ -98,9 +98,11 @@ class Cluster:
             groups.setdefault(self._slots.owner(slot_of(str(_key_of(command)))), []).append(at)
         answers: list[Any] = [None] * len(commands)
         await asyncio.gather(*(self._group(owner, some, commands, answers) for owner, some in groups.items()))
-        for at, answer in enumerate(answers):
-            if isinstance(answer, _REDIRECTED):
-                answers[at] = await _answer_or_error(self.execute(commands[at], {}))
+        redirected = [at for at, answer in enumerate(answers) if isinstance(answer, _REDIRECTED)]
+        # At once: each may take a second, in a slot that is on its way, and the others wait for all of them.
+        again = await asyncio.gather(*(_answer_or_error(self.execute(commands[at], {})) for at in redirected))
+        for at, answer in zip(redirected, again, strict=True):
+            answers[at] = answer
         return answers
 
     async def learn(self, ask: Address | None = None) -> SlotMap:

@@ -22,7 +22,10 @@ class PresentChannels:
         self._is_current = is_current
 
     async def place(self, org_id: UUID, subscriptions: Iterable[Subscription]) -> Mapping[str, HubError]:
-        """Make the connection a member where it is one; return the channels that are refused, for they have no presence."""
+        """Make the connection a member where it is one; return the channels that are refused.
+
+        Those that have no presence are, and those whose members it would hear while Redis does not say who they are.
+        """
         presence = self._sources.presence
         refused: dict[str, HubError] = {}
         placing: list[Subscription] = []
@@ -33,7 +36,14 @@ class PresentChannels:
             elif asks:
                 refused[each.channel] = invalid("presence", "INVALID_FORMAT", "The channel has no presence")
         if presence is not None and placing:
-            await asyncio.gather(*(self._place(org_id, each, presence) for each in placing))
+            outcomes = await asyncio.gather(
+                *(self._place(org_id, each, presence) for each in placing), return_exceptions=True
+            )
+            for each, outcome in zip(placing, outcomes, strict=True):
+                if isinstance(outcome, HubError):
+                    refused[each.channel] = outcome
+                elif outcome is not None:
+                    raise outcome
         return refused
 
     def hear(self, org_id: UUID, subscriptions: Sequence[Subscription]) -> None:

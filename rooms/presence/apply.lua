@@ -1,5 +1,6 @@
 -- Registers and forgets connections of one room, and tells what has changed, where it is time for that.
--- KEYS[1]  presence:{org}:nodes (rooms.lua)
+-- KEYS[1]  presence:{org}:nodes, KEYS[2] presence:{org}:of:<the node's incarnation>
+-- KEYS[3..8]  the room's: room, connections, members, order, said, touched; KEYS[9] presence:{org}:nothing (rooms.lua)
 -- ARGV[1]  the node's incarnation, ARGV[2] the channel, ARGV[3] the pub/sub channel, ARGV[4] an id for a room that is made here
 -- ARGV[5]  ms between two diffs, ARGV[6] most subjects of one
 -- ARGV[7..]  for each connection its id, subject, joined_at and data (rooms.lua); an empty subject: it has left
@@ -9,7 +10,7 @@ local incarnation = ARGV[1]
 if not lives(incarnation) then
     return {}
 end
-local room = room_of(ARGV[2])
+local room = room_of(3, ARGV[2])
 for at = 7, #ARGV, 4 do
     if ARGV[at + 1] == '' then
         leave(room, incarnation, ARGV[at])
@@ -19,4 +20,5 @@ for at = 7, #ARGV, 4 do
 end
 local answer = { tell(room, ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])) }
 keep(room)
+redis.call('EXPIRE', KEYS[2], KEPT)
 return answer

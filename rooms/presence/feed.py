@@ -2,9 +2,13 @@
 
 Diffs are kept nowhere. Where one is missing, the members are read anew, once for all who hear the room here, and what has changed
 since is told as diffs that go on from the last one. So a client never has to read a list again for what its node has missed.
+
+What is read has changes that its room has not told yet; the diffs that tell them then are made to go on from what was read, so that
+nobody joins twice.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol
@@ -22,6 +26,7 @@ from rooms.sequence import Bounds, Full, SequenceFeed, Spawn
 BOUNDS = Bounds(ring_entries=1, ring_size=64 * 1024, held_entries=256, held_size=4 * 1024 * 1024)
 # After Redis has lost a room all nodes register what they have: who is missing before that has not left.
 SETTLE_SECONDS = 3.0
+_LISTS = ("joined", "left", "updated")
 
 
 class PresenceSink(Protocol):
@@ -82,18 +87,24 @@ class PresenceFeed(SequenceFeed[Diff]):
         self._mend_if_needed()
 
     def _deliver(self, entries: list[Diff]) -> Full | None:
-        for entry in entries:
-            self._apply(entry)
         self._counts.diffs += len(entries)
-        return self._sink.tell(self.org_id, self.channel, entries)
+        return self._sink.tell(self.org_id, self.channel, [self._applied(entry) for entry in entries])
 
-    def _apply(self, diff: Diff) -> None:
+    def _applied(self, diff: Diff) -> Diff:
+        """Take a diff, and return it as it is told to those who know what is known here."""
         told: Mapping[str, Any] = orjson.loads(f"{{{diff.envelope}}}")
-        for member in (*told["joined"], *told["updated"]):
-            self._members[member["subject"]] = orjson.dumps(member)
-        for member in told["left"]:
-            self._members.pop(member["subject"], None)
+        now = {member["subject"]: orjson.dumps(member) for member in (*told["joined"], *told["updated"])}
+        gone = [member["subject"] for member in told["left"]]
+        changed = [*(member["subject"] for member in told["updated"]), *gone]
+        known = self._members
+        if any(each not in known for each in changed) or any(member["subject"] in known for member in told["joined"]):
+            before = {subject: known[subject] for subject in (*now, *gone) if subject in known}
+            diff = replace(diff, envelope=_body(_changes(before, now), told["count"]))
+        known |= now
+        for subject in gone:
+            known.pop(subject, None)
         self.count = Count(**told["count"])
+        return diff
 
     def _missing(self) -> bool:
         # What is held waits for a check that is due: the room may be another than the one that it goes on from.
@@ -147,20 +158,26 @@ def diffs_of(
 
     All but the last stay at `after`, so that a client that has not got the last one knows that it has not arrived.
     """
-    joined = [text for subject, text in now.items() if subject not in before]
-    updated = [text for subject, text in now.items() if before.get(subject, text) != text]
-    left = [b'{"subject":%b}' % orjson.dumps(subject) for subject in before if subject not in now]
-    lists = {"joined": joined, "left": left, "updated": updated}
-    told = [(name, text) for name, texts in lists.items() for text in texts]
-    count = orjson.dumps(head.count.shown()).decode()
+    told = _changes(before, now)
     diffs: list[Diff] = []
     for start in range(0, max(1, len(told)), MOST_OF_A_DIFF):
-        some = told[start : start + MOST_OF_A_DIFF]
-        texts = {name: b",".join(text for of, text in some if of == name).decode() for name in lists}
-        body = "".join(f'"{name}":[{text}],' for name, text in texts.items())
+        body = _body(told[start : start + MOST_OF_A_DIFF], head.count.shown())
         is_last = start + MOST_OF_A_DIFF >= len(told)
-        diffs.append(Diff(head.version if is_last else after, channel, f'{body}"count":{count}', head.epoch, after))
+        diffs.append(Diff(head.version if is_last else after, channel, body, head.epoch, after))
     return diffs
+
+
+def _changes(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    """Return what leads from one state to the other: of which list each is, and its JSON."""
+    joined = [("joined", text) for subject, text in now.items() if subject not in before]
+    left = [("left", b'{"subject":%b}' % orjson.dumps(subject)) for subject in before if subject not in now]
+    return [*joined, *left, *(("updated", text) for each, text in now.items() if before.get(each, text) != text)]
+
+
+def _body(told: Sequence[tuple[str, bytes]], count: Mapping[str, int]) -> str:
+    texts = {name: b",".join(text for of, text in told if of == name).decode() for name in _LISTS}
+    lists = "".join(f'"{name}":[{text}],' for name, text in texts.items())
+    return f'{lists}"count":{orjson.dumps(count).decode()}'
 
 
 def _shown(members: Sequence[Member]) -> dict[str, bytes]:

@@ -1,12 +1,14 @@
 """What a node has registered: its connections in each room, kept in Redis by a lease for each organisation.
 
 Here stands what is to be; Redis is brought to it. What is not known to have arrived is sent again, for registering twice changes
-nothing. A node beats its leases every two seconds, and with that has removed what dead nodes have left. One that was stopped for
-longer than its lease, or whose Redis has forgotten it, finds its incarnation gone, takes another, and registers everything again.
+nothing. A node beats its leases every two seconds, and hears with that whose leases have ended; its reaper removes what those left.
+One that was stopped for longer than its lease, or whose Redis has forgotten it, finds its incarnation gone, takes another, and
+registers everything again. So does one whose Redis lives anew, or holds another number of connections than the node has: what Redis
+has brought back of those that had left stays with the incarnation that had them, and goes with its lease.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 import structlog
@@ -15,12 +17,15 @@ from core.clock import Clock
 from core.deadline import ended_within, within
 from core.ids import new_id
 from rooms.presence.counts import PresenceCounts
+from rooms.presence.due import Due
+from rooms.presence.reaper import Reaper
 from rooms.presence.store import (
     TICK_MS,
     Applied,
     Beat,
     Beaten,
     Changes,
+    Dead,
     Gone,
     PresenceStore,
     Presentation,
@@ -30,14 +35,16 @@ from rooms.presence.store import (
 LEASE_SECONDS = 6.0
 BEAT_SECONDS = 2.0
 ANSWER_SECONDS = 1.5
-# What comes meanwhile goes together: the first of a quiet room goes at once.
+# What an organisation has meanwhile goes together: the first of a quiet one goes at once, or after what others are about to send.
 PAUSE_SECONDS = 0.02
+BREATH_SECONDS = 0.002
 RETRY_SECONDS = 0.25
 # Rooms of one pipeline, and connections of one script call: about 5 ms, in which nothing else runs in Redis.
 ROOMS_AT_ONCE, CONNECTIONS_AT_ONCE = 64, 250
 # Rooms are touched so often, long before Redis forgets them.
 TOUCH_BEATS = 5_000
-# Beats that find less registered than there is, before all is registered again.
+# At each so many beats it is counted what is registered; times that it is less than there is, before all is registered again.
+COUNT_BEATS = 5
 DOUBTS = 2
 
 
@@ -74,13 +81,17 @@ class _Room:
 
 
 class _Organisation:
-    """An organisation in which the node has connections; without `incarnation` it is not known there."""
+    """An organisation in which the node has connections; without `incarnation` it is not known there.
 
-    __slots__ = ("doubts", "id", "incarnation", "rooms")
+    `server` is the life of Redis in which that one was made known.
+    """
+
+    __slots__ = ("doubts", "id", "incarnation", "rooms", "server")
 
     def __init__(self, org_id: UUID) -> None:
         self.id = org_id
         self.incarnation = ""
+        self.server = b""
         self.rooms: dict[str, _Room] = {}
         self.doubts = 0
 
@@ -98,13 +109,15 @@ class Registrar:
         self._counts = counts
         self._organisations: dict[UUID, _Organisation] = {}
         # What is to be sent; rooms without a change have something to tell.
-        self._due: dict[_Room, None] = {}
+        self._due = Due[_Organisation, _Room]()
+        self._resting = asyncio.Queue[tuple[float, Collection[_Organisation]]]()
         self._untold: dict[_Room, None] = {}
         self._wake = asyncio.Event()
         self._tell = asyncio.Event()
         self._beat_now = asyncio.Event()
         self._beats = 0
         self._is_leaving = False
+        self._reaper = Reaper(store, counts, self._tell_later)
         self._log = structlog.get_logger()
 
     def put(self, org_id: UUID, channel: str, connection: str, entry: Presentation) -> None:
@@ -152,20 +165,28 @@ class Registrar:
         """Bring Redis to what is here until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_on())
+            group.create_task(self._wake_on())
             group.create_task(self._tell_on())
             group.create_task(self._beat_on())
+            group.create_task(self._reaper.run())
 
     async def close(self, lease: float) -> None:
         """Send what is left, and leave what is here to a last lease of so many seconds: clients come back elsewhere meanwhile."""
         self._is_leaving = True
         known = [org for org in self._organisations.values() if org.incarnation]
         try:
+            self._due.wake(known)
             if self._due:
                 await within(self._clock, ANSWER_SECONDS, self._send())
             last = [Beat(org.id, org.incarnation, lease if org.connections else 0.0) for org in known]
-            await within(self._clock, ANSWER_SECONDS, self._store.beat(last))
+            await within(self._clock, ANSWER_SECONDS, self._leave(last))
         except TimeoutError:
             self._log.warning("presence_not_left", organisations=len(known))
+
+    async def _leave(self, last: Sequence[Beat]) -> None:
+        await self._store.beat(last)
+        # Nobody else may be there who would have these forgotten.
+        await self._store.remove([Dead(beat.org_id, beat.incarnation) for beat in last if not beat.lease])
 
     def _room(self, org_id: UUID, channel: str) -> _Room:
         org = self._organisations.get(org_id)
@@ -182,16 +203,23 @@ class Registrar:
         self._send_soon(room)
 
     def _send_soon(self, room: _Room) -> None:
-        self._due[room] = None
+        self._due.add(room.org, room)
         self._wake.set()
 
     async def _send_on(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self._clock.sleep(PAUSE_SECONDS if await self._send() else RETRY_SECONDS)
-            if self._due:
-                self._wake.set()
+            while self._due:
+                await self._clock.sleep(BREATH_SECONDS if await self._send() else RETRY_SECONDS)
+
+    async def _wake_on(self) -> None:
+        """Let organisations have another turn when they have rested."""
+        while True:
+            until, organisations = await self._resting.get()
+            await self._clock.sleep(max(0.0, until - self._clock.monotonic()))
+            self._due.wake(organisations)
+            self._wake.set()
 
     async def _tell_on(self) -> None:
         """Have what a room held back told when it is time for that."""
@@ -215,7 +243,7 @@ class Registrar:
 
     async def _send(self) -> bool:
         """Send what is due, as much as goes at once; tell whether Redis has taken it."""
-        rooms = list(self._due)[:ROOMS_AT_ONCE]
+        rooms = self._due.next(ROOMS_AT_ONCE)
         if not await self._begin({room.org: None for room in rooms if not room.org.incarnation}):
             return False
         changes = [self._changes_of(room) for room in rooms]
@@ -227,10 +255,16 @@ class Registrar:
                     room.settle(sent.connections, answer)
                     self._sent(room, answer)
                 case Gone():
-                    self._begin_anew(room.org, sent.incarnation)
+                    self._lose_lease(room.org, sent.incarnation)
                 case _:
                     is_done = False
+        if is_done:
+            self._rest({room.org for room in rooms})
         return is_done
+
+    def _rest(self, organisations: Collection[_Organisation]) -> None:
+        self._due.rest(organisations)
+        self._resting.put_nowait((self._clock.monotonic() + PAUSE_SECONDS, organisations))
 
     def _changes_of(self, room: _Room) -> Changes:
         some = list(room.changed)[:CONNECTIONS_AT_ONCE]
@@ -238,9 +272,9 @@ class Registrar:
         return Changes(room.org.id, room.channel, room.org.incarnation, told)
 
     def _sent(self, room: _Room, applied: Applied) -> None:
-        self._due.pop(room, None)
+        self._due.drop(room.org, room)
         if room.changed:
-            self._due[room] = None  # behind the others
+            self._due.add(room.org, room)  # behind the others
         elif not applied.is_told:
             self._untold[room] = None
             self._tell.set()
@@ -257,42 +291,38 @@ class Registrar:
         is_done = True
         for (org, incarnation), answer in zip(beginning, await self._store.beat(beats), strict=True):
             if isinstance(answer, Beaten):
-                org.incarnation = incarnation
-                self._reaped(org, answer)
+                # Who is dead, the next beat tells: it may be who this one was, which takes its own over with what it sends now.
+                org.incarnation, org.server = incarnation, answer.server
             else:
                 is_done = False
         return is_done
 
-    def _begin_anew(self, org: _Organisation, incarnation: str) -> None:
-        """Register all that is in an organisation again, unless it already has another incarnation."""
-        if org.incarnation != incarnation:
-            return
-        self._counts.lost_leases += 1
-        self._log.warning("presence_lease_lost", org_id=str(org.id), connections=org.connections)
-        org.incarnation = ""
-        self._all_anew(org)
+    def _lose_lease(self, org: _Organisation, incarnation: str) -> None:
+        """Begin anew, unless that has happened since the incarnation was known to live."""
+        if org.incarnation == incarnation:
+            self._counts.lost_leases += 1
+            self._log.warning("presence_lease_lost", org_id=str(org.id), connections=org.connections)
+            self._begin_anew(org)
 
-    def _all_anew(self, org: _Organisation) -> None:
-        org.doubts = 0
+    def _begin_anew(self, org: _Organisation) -> None:
+        """Register all that is in an organisation again, under another incarnation."""
+        org.incarnation, org.doubts = "", 0
         for room in org.rooms.values():
             room.all_anew()
             self._send_soon(room)
 
     async def _beat(self) -> None:
-        """Beat in every organisation, once, or until the dead are removed there."""
+        """Beat in every organisation."""
         self._beats += 1
         beating = [self._beat_of(org) for org in list(self._organisations.values()) if org.incarnation]
-        while beating and not self._is_leaving:
-            try:
-                beats = [beat for _, beat in beating]
-                answers = await within(self._clock, ANSWER_SECONDS, self._store.beat(beats))
-            except TimeoutError:
-                answers = [TimeoutError()] * len(beating)
-            more: list[tuple[_Organisation, Beat]] = []
-            for (org, beat), answer in zip(beating, answers, strict=True):
-                if self._beaten(org, beat, answer):
-                    more.append((org, Beat(org.id)))
-            beating = more
+        if not beating:
+            return
+        try:
+            answers = await within(self._clock, ANSWER_SECONDS, self._store.beat([beat for _, beat in beating]))
+        except TimeoutError:
+            answers = [TimeoutError()] * len(beating)
+        for (org, beat), answer in zip(beating, answers, strict=True):
+            self._beaten(org, beat, answer)
 
     def _beat_of(self, org: _Organisation) -> tuple[_Organisation, Beat]:
         if not org.rooms:
@@ -302,33 +332,32 @@ class Registrar:
         if self._beats % TOUCH_BEATS == 0:
             for room in org.rooms.values():
                 self._send_soon(room)
-        return org, Beat(org.id, org.incarnation, LEASE_SECONDS)
+        return org, Beat(org.id, org.incarnation, LEASE_SECONDS, counts=self._beats % COUNT_BEATS == 0)
 
-    def _beaten(self, org: _Organisation, beat: Beat, answer: Beaten | Gone | Exception) -> bool:
-        """Take an answer; tell whether there are more of the dead to remove."""
+    def _beaten(self, org: _Organisation, beat: Beat, answer: Beaten | Gone | Exception) -> None:
         if isinstance(answer, Gone):
-            self._begin_anew(org, beat.incarnation)
-            return False
-        if isinstance(answer, Exception):
+            self._lose_lease(org, beat.incarnation)
+        elif isinstance(answer, Exception):
             self._log.debug("presence_not_leased", error=type(answer).__name__)
-            return False
-        self._reaped(org, answer)
-        if beat.lease:
-            self._compare(org, answer.registered)
-        return answer.has_more
+        else:
+            self._reaper.add(answer.dead)
+            if beat.lease and org.incarnation == beat.incarnation:
+                self._compare(org, answer)
 
-    def _reaped(self, org: _Organisation, found: Beaten) -> None:
-        self._counts.reaped += found.removed
-        for channel in found.untold:
-            self._untold[self._room(org.id, channel)] = None
-            self._tell.set()
+    def _tell_later(self, org_id: UUID, channel: str) -> None:
+        self._untold[self._room(org_id, channel)] = None
+        self._tell.set()
 
-    def _compare(self, org: _Organisation, registered: int) -> None:
-        """See whether Redis has lost a part of what is here, which it may where it is short of memory."""
-        if registered == org.connections or any(room.changed for room in org.rooms.values()):
-            org.doubts = 0
-            return
-        org.doubts += 1
-        if org.doubts >= DOUBTS:
-            self._log.warning("presence_registered_again", org_id=str(org.id), registered=registered)
-            self._all_anew(org)
+    def _compare(self, org: _Organisation, found: Beaten) -> None:
+        """See whether Redis has what is here: it may not where it lives anew, or was short of memory and has dropped a part."""
+        if found.server == org.server:
+            if found.registered is None:
+                return
+            if found.registered == org.connections or any(room.changed for room in org.rooms.values()):
+                org.doubts = 0
+                return
+            org.doubts += 1
+            if org.doubts < DOUBTS:
+                return
+        self._log.warning("presence_registered_again", org_id=str(org.id), registered=found.registered)
+        self._begin_anew(org)

@@ -1,7 +1,6 @@
--- What the scripts of presence share; it stands before each of them (store.py).
+-- What the scripts that touch a room share; it stands before each of them (store.py), behind leases.lua.
 --
--- All keys of an organisation have its id as their hash tag, so they are in one slot. KEYS[1] is presence:{org}:nodes; the other
--- names are made here, for which rooms a dead node was in is known here only. They are
+-- All keys of an organisation have its id as their hash tag, so they are in one slot. They are
 --   presence:{org}:nodes                 sorted set: the incarnations of nodes that have members here, by the end of their lease (ms)
 --   presence:{org}:of:<incarnation>      set: <channel> US <connection>, what it has registered
 -- and for each room, presence:{org}:<what>:<channel>:
@@ -13,32 +12,29 @@
 --   said         the same of <subject> US <number, 16 digits> US <connection>: whose data is newest
 --   touched      hash: subject -> what `members` had of it when the room was last told, or nothing
 -- Subjects and data are JSON text, so that a diff is put together without a parser; no such text holds US.
+--
+-- What a script touches it is told by KEYS, and makes no name of its own: while a cluster moves a slot key by key, Redis looks at
+-- these to refuse a script of which it does not have all. That is not enough for one that empties a key, which is gone then, and
+-- asks for it again: in a slot that is being moved this is an error in its middle. So those that remove something name one key more,
+--   presence:{org}:nothing               which never is
+-- and are refused as long as the slot is on its way (TRYAGAIN; core/store/cluster.py).
 
 local US = '\31'
--- Seconds for which a room is kept that nobody touches: nodes touch theirs more often.
-local KEPT = 86400
 -- Diffs that one call publishes: some milliseconds, in which nothing else runs in Redis.
 local MOST_DIFFS = 5
 
-local PREFIX = string.sub(KEYS[1], 1, -6)
-local time = redis.call('TIME')
-local NOW = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function room_of(channel)
+-- Returns the room whose keys begin with KEYS[first].
+local function room_of(first, channel)
     local room = { channel = channel }
-    for _, what in ipairs({ 'room', 'connections', 'members', 'order', 'said', 'touched' }) do
-        room[what] = PREFIX .. what .. ':' .. channel
+    for at, what in ipairs({ 'room', 'connections', 'members', 'order', 'said', 'touched' }) do
+        room[what] = KEYS[first + at - 1]
     end
     return room
 end
 
-local function index_of(incarnation)
-    return PREFIX .. 'of:' .. incarnation
-end
-
 -- The epoch is explained in live_publish.lua.
 local function epoch_of(room, new_id)
-    local replication = string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 10)
+    local replication = server()
     local known = redis.call('HMGET', room.room, 'id', 'server')
     local id = known[1]
     if known[2] ~= replication then
@@ -52,11 +48,6 @@ local function keep(room)
     for _, what in ipairs({ 'room', 'connections', 'members', 'order', 'said', 'touched' }) do
         redis.call('EXPIRE', room[what], KEPT)
     end
-end
-
-local function lives(incarnation)
-    local lease = redis.call('ZSCORE', KEYS[1], incarnation)
-    return lease and tonumber(lease) >= NOW
 end
 
 local function connection_of(room, connection)
@@ -101,8 +92,12 @@ local function said_of(subject, number, connection)
     return subject .. US .. number .. US .. connection
 end
 
--- Registers a connection, or what it says now; empty data is that it says nothing new.
+-- Registers a connection, or what it says now; empty data is that it says nothing new. KEYS[2] is the incarnation's index.
+--
+-- Where the connection was another incarnation's, that one is dead, and has it in its index until the reaper finds it to be no more its own.
 local function enter(room, incarnation, connection, subject, joined_at, data)
+    -- Also where the room has it: Redis may have lost the index alone.
+    redis.call('SADD', KEYS[2], room.channel .. US .. connection)
     local known = connection_of(room, connection)
     if known and known.incarnation == incarnation and (data == '' or data == known.data) then
         return
@@ -117,12 +112,8 @@ local function enter(room, incarnation, connection, subject, joined_at, data)
     elseif known then
         data = known.data
     end
-    if known and known.incarnation ~= incarnation then
-        redis.call('SREM', index_of(known.incarnation), room.channel .. US .. connection)
-    end
     local record = incarnation .. US .. subject .. US .. joined_at .. US .. number .. US .. data
     redis.call('HSET', room.connections, connection, record)
-    redis.call('SADD', index_of(incarnation), room.channel .. US .. connection)
     local member = touch(room, subject)
     if not member then
         member = { connections = 0, joined_at = joined_at }
@@ -135,14 +126,14 @@ local function enter(room, incarnation, connection, subject, joined_at, data)
     put_member(room, subject, member)
 end
 
--- Forgets a connection, if it is of this incarnation.
+-- Forgets a connection, if it is of this incarnation. KEYS[2] is the incarnation's index.
 local function leave(room, incarnation, connection)
+    redis.call('SREM', KEYS[2], room.channel .. US .. connection)
     local known = connection_of(room, connection)
     if not known or known.incarnation ~= incarnation then
         return false
     end
     redis.call('HDEL', room.connections, connection)
-    redis.call('SREM', index_of(incarnation), room.channel .. US .. connection)
     if known.number ~= '' then
         redis.call('ZREM', room.said, said_of(known.subject, known.number, connection))
     end

@@ -19,9 +19,33 @@ class Diff(Entry):
     after: int
 
 
+ROOM_KEYS = ("room", "connections", "members", "order", "said", "touched")
+
+
 def nodes_key(org_id: UUID) -> str:
-    """Name what holds the leases of nodes in an organisation; scripts make the other names from it. The braces are a hash tag."""
+    """Name what holds the leases of nodes in an organisation. The braces are a hash tag, in each of these names."""
     return f"presence:{{{org_id}}}:nodes"
+
+
+def index_key(org_id: UUID, incarnation: str) -> str:
+    """Name what an incarnation of a node has registered."""
+    return f"presence:{{{org_id}}}:of:{incarnation}"
+
+
+def room_keys(org_id: UUID, channel: str) -> list[str]:
+    """Name all that there is of a room, in the order of ROOM_KEYS."""
+    beginning = f"presence:{{{org_id}}}:"
+    return [f"{beginning}{what}:{channel}" for what in ROOM_KEYS]
+
+
+def changed_keys(org_id: UUID, incarnation: str, channel: str) -> list[str]:
+    """Name all that a script touches that changes a room for an incarnation, and what never is.
+
+    By that one key the script is refused as long as the slot of the others is moved key by key (rooms.lua).
+    """
+    beginning = f"presence:{{{org_id}}}:"
+    of_room = [f"{beginning}{what}:{channel}" for what in ROOM_KEYS]
+    return [f"{beginning}nodes", f"{beginning}of:{incarnation}", *of_room, f"{beginning}nothing"]
 
 
 def news_channel(org_id: UUID, channel: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.store.redis import connect_redis
 from rooms.live_rules import LIVE
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation, Organisations
@@ -86,6 +87,20 @@ async def listed(client: StreamClient, channel: str = "chat:lobby", **more: Any)
     return answer
 
 
+async def is_alone(client: StreamClient) -> bool:
+    return (await listed(client))["count"] == {"members": 1, "connections": 1}
+
+
+@asynccontextmanager
+async def redis_at(url: str) -> AsyncGenerator[Any]:
+    """A client of the Redis that the nodes have."""
+    client: Any = connect_redis(url)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
 async def subject_of(client: StreamClient) -> str:
     welcome = [frame for frame in client.frames if frame["type"] == "welcome"]
     return (welcome or [await client.expect("welcome")])[0]["subject"]
@@ -143,6 +158,28 @@ class TestMembers:
             (entry,) = (await client.subscribe(HEARD))["channels"]
             assert entry["presence"]["version"].isdigit()
             assert (await listed(client))["epoch"] == entry["presence"]["epoch"]
+
+    async def test_members_that_cannot_be_read_refuse_the_channel_alone(
+        self, node: Node, redis_url: str, organisation: Organisation, key: str, clock: ManualClock
+    ):
+        """For the moment: the connection and its other channels live, and nobody is left behind as a member."""
+        room = f"presence:{{{organisation.id}}}:room:chat:lobby"
+        async with redis_at(redis_url) as redis, node.open(key) as client:
+            await redis.set(room, "what no script can read")
+            lobby, quiet, agents = (await client.subscribe(HEARD, "chat:quiet", "agents"))["channels"]
+            assert lobby["error"]["code"] == "SERVICE_UNAVAILABLE"
+            assert "error" not in quiet
+            assert "error" not in agents
+            await redis.delete(room)
+
+            async def nobody_is_there() -> bool:
+                await clock.advance(1)
+                return (await listed(client))["count"]["members"] == 0
+
+            await eventually(nobody_is_there)
+            (entry,) = (await client.subscribe(HEARD))["channels"]
+            assert entry["presence"]["epoch"]
+            await eventually(lambda: is_alone(client), what="a member")
 
     async def test_tabs_of_one_person(self, node: Node, key: str, other: str):
         """Joined once, left once."""

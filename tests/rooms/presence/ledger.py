@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from rooms.presence.page import PresencePage
-from rooms.presence.store import Applied, Beat, Beaten, Changes, Gone, PresenceStore, Presentation, text_of
+from rooms.presence.store import Applied, Beat, Beaten, Changes, Gone, PresenceStore, Presentation, Reaped, text_of
 from rooms.presence.wire import Diff, decode_diff
 
 TIME = "2026-01-01T00:00:00.000000Z"
@@ -75,9 +75,15 @@ class Hand:
         return found
 
     async def beat(self, lease: float = 60.0) -> Beaten | Gone:
-        (found,) = await self.store.beat([Beat(self.org_id, self.incarnation, lease)])
+        (found,) = await self.store.beat([Beat(self.org_id, self.incarnation, lease, counts=True)])
         assert not isinstance(found, Exception), found
         return found
+
+    async def reap(self) -> Reaped:
+        """Beat, and remove who is dead, as a node does; one step."""
+        found = await self.beat()
+        assert isinstance(found, Beaten)
+        return await self.store.remove(found.dead)
 
     async def change(self, *changes: tuple[str, Presentation | None]) -> Applied | Gone:
         (found,) = await self.store.apply([Changes(self.org_id, self.channel, self.incarnation, changes)])

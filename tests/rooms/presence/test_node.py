@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,9 +12,11 @@ import pytest
 
 from core.clock import SystemClock
 from core.deadline import end_tasks
+from core.errors import HubError
 from core.store.redis import connect_redis
 from rooms.presence.presence import Presence
-from rooms.presence.store import PresenceStore
+from rooms.presence.registrar import BREATH_SECONDS, PAUSE_SECONDS
+from rooms.presence.store import TICK_MS, Changes, PresenceStore, Presentation, text_of
 from rooms.switch import Switch
 from tests.harness.clock import ManualClock
 from tests.harness.valkey import OwnRedis
@@ -55,10 +57,10 @@ class Node:
 
 @asynccontextmanager
 async def node_on(
-    redis_url: str, *, grace: float = 0.0, clock: Any = None, settle: float = 0.5
+    redis_url: str, *, grace: float = 0.0, clock: Any = None, settle: float = 0.5, tick_ms: int = TICK_MS
 ) -> AsyncGenerator[Node]:
     redis, switch = connect_redis(redis_url), Switch(redis_url, clock=SystemClock())
-    store = PresenceStore(redis, starting=0)
+    store = PresenceStore(redis, starting=0, tick_ms=tick_ms)
     made: list[Node] = []
 
     class Sink:
@@ -106,6 +108,20 @@ class TestRegistering:
             assert len(reader.diffs) <= 12
             assert reader.count == {"members": 1_000, "connections": 1_000}
 
+    async def test_one_organisation_does_not_wait_while_another_rests(
+        self, redis_url: str, org_id: UUID, clock: ManualClock
+    ):
+        """Who has just registered something collects what follows; who has not goes at once, or behind what is being sent."""
+        async with node_on(redis_url, clock=clock) as one:
+            await one.join(org_id, "c1", "ann")
+            later = asyncio.create_task(one.join(org_id, "c2", "bob"))
+            other = asyncio.create_task(one.join(uuid4(), "c3", "eve"))
+            await clock.advance(BREATH_SECONDS)
+            await eventually(other.done)
+            assert not later.done()
+            await clock.advance(PAUSE_SECONDS)
+            await eventually(later.done)
+
     async def test_node_that_closes_leaves_its_members_the_grace(self, redis_url: str, org_id: UUID):
         """Its clients come back elsewhere meanwhile: who does was never away."""
         async with node_on(redis_url) as two:
@@ -132,6 +148,33 @@ class TestRegistering:
             await one.join(org_id, "c2", "bob")
             await eventually(lambda: reader.subjects == {"ann", "bob"})
             assert reader.told("left") == []
+
+    async def test_part_that_redis_has_lost_is_registered_again(self, redis_url: str, org_id: UUID, clock: ManualClock):
+        """The node counts now and then what is registered: who is not, would stay for ever if it died."""
+        async with node_on(redis_url, clock=clock) as one, aclosing(connect_redis(redis_url)) as redis:
+            one.presence.join(org_id, CHAT, "ann", "c1")
+
+            async def indexes() -> list[bytes]:
+                await clock.advance(1.0)
+                return [key async for key in redis.scan_iter(f"presence:{{{org_id}}}:of:*")]
+
+            index = await eventually(indexes)
+            await redis.delete(*index)
+            assert len(await eventually(indexes)) == 1
+
+    async def test_who_was_read_already_does_not_join_again(self, redis_url: str, org_id: UUID):
+        """Members are read while the room holds back what has changed; what it tells then goes on from what was read."""
+        async with node_on(redis_url, tick_ms=500) as one, node_on(redis_url) as two, node_on(redis_url) as three:
+            early = await three.hear(org_id)
+            await one.join(org_id, "c1", "ann")
+            await one.join(org_id, "c2", "bob")
+            one.presence.leave(org_id, CHAT, "c1")
+            await one.join(org_id, "c3", "eve")
+            late = await two.hear(org_id)
+            await one.join(org_id, "c4", "dan")
+            await eventually(lambda: late.subjects == early.subjects == {"bob", "dan", "eve"})
+            assert (early.told("joined"), early.told("left")) == (["ann", "bob", "eve", "dan"], ["ann"])
+            assert (late.told("joined"), late.told("left")) == (["dan"], [])
 
 
 class TestGraces:
@@ -188,6 +231,42 @@ class TestFaults:
             assert reader.epoch != before
             assert reader.told("left") == ["p7"]
             assert reader.gaps == 0
+
+    async def test_redis_with_an_old_copy_has_nobody_who_has_left(self, own_redis: OwnRedis, org_id: UUID):
+        """Nor does it lack who has come since, though it has as many as the node; who stays is not said to have left."""
+        async with node_on(own_redis.url) as one, node_on(own_redis.url) as two:
+            reader = await two.hear(org_id)
+            await one.join(org_id, "c1", "ann")
+            await one.join(org_id, "c2", "bob")
+            await eventually(lambda: reader.subjects == {"ann", "bob"})
+            own_redis.keep_copy()
+            one.presence.leave(org_id, CHAT, "c1")
+            await one.join(org_id, "c3", "eve")
+            await eventually(lambda: reader.subjects == {"bob", "eve"})
+            own_redis.restore_copy()
+
+            async def is_true() -> bool:
+                page = await two.presence.members(org_id, CHAT, limit=500)
+                return {each.subject for each in page.members} == reader.subjects == {"bob", "eve"}
+
+            await eventually(is_true, retry_on=(HubError,), what="who is there")
+            assert "bob" not in reader.told("left")
+            assert reader.gaps == 0
+
+    async def test_connection_that_nobody_has_is_removed(self, redis_url: str, org_id: UUID):
+        """Redis has one more than the node, which takes another incarnation: with the old one it goes."""
+        async with node_on(redis_url) as one, node_on(redis_url) as two:
+            reader = await two.hear(org_id)
+            await one.join(org_id, "c1", "ann")
+            await eventually(lambda: reader.subjects == {"ann"})
+            redis: Any = connect_redis(redis_url)
+            ((incarnation, _),) = await redis.zrange(f"presence:{{{org_id}}}:nodes", 0, -1, withscores=True)
+            await redis.aclose()
+            ghost = Presentation(text_of("ghost"), "2026-01-01T00:00:00.000000Z")
+            await two.store.apply([Changes(org_id, CHAT, incarnation.decode(), [("c9", ghost)])])
+            await eventually(lambda: reader.subjects == {"ann", "ghost"})
+            await eventually(lambda: reader.subjects == {"ann"})
+            assert reader.told("left") == ["ghost"]
 
     async def test_random_schedule_over_nodes_ends_in_the_truth(self, redis_url: str, org_id: UUID):
         """Joins, leaves and kills by chance: in the end every node that lives tells the same, and it is so."""

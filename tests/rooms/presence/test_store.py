@@ -1,18 +1,21 @@
 """Presence in a real Redis, without a node: members by subject, dense diffs, leases, the reaper, pages."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from core.errors import HubError
-from core.store.redis import Redis, connect_redis
+from core.store.redis import Redis, Script, connect_redis
+from rooms import presence
 from rooms.presence.page import Count
-from rooms.presence.store import Applied, Beat, Beaten, Gone, PresenceStore, Presentation, text_of
-from rooms.presence.wire import news_channel
+from rooms.presence.store import Applied, Beaten, Dead, Gone, PresenceStore, Presentation, text_of
+from rooms.presence.wire import index_key, news_channel, nodes_key
 from rooms.switch import Switch
 from tests.harness.clock import ManualClock
 from tests.harness.valkey import OwnRedis
@@ -233,8 +236,7 @@ class TestLeases:
         await dead.die()
 
         async def reaped() -> bool:
-            found = await hand.beat()
-            return isinstance(found, Beaten) and found.removed == 50
+            return (await hand.reap()).removed == 50
 
         before = len(reader.diffs)
         await eventually(reaped)
@@ -252,9 +254,44 @@ class TestLeases:
             await dead.change(*entries)
         await dead.die()
         await eventually(lambda: gone(dead))
-        steps = [await hand.beat() for _ in range(4)]
-        assert [step.removed for step in steps if isinstance(step, Beaten)] == [1000, 1000, 500, 0]
+        steps = [await hand.reap() for _ in range(4)]
+        assert [(step.removed, len(step.more), step.is_done) for step in steps] == [
+            (1000, 1, True), (1000, 1, True), (500, 0, True), (0, 0, True)
+        ]  # fmt: skip
         assert (await store.page(org_id, CHAT, limit=1)).count == Count(0, 0)
+
+    async def test_several_reap_at_once(self, store: PresenceStore, hand: Hand, reader: Reader, org_id: UUID):
+        """What one has removed, the others do not find; everybody is told to have left once."""
+        dead = Hand(store, org_id)
+        await dead.begin()
+        await dead.change(*((f"d{n}", Presentation(text_of(f"p{n}"), TIME)) for n in range(50)))
+        await dead.die()
+        await eventually(lambda: gone(dead))
+        reaped = await asyncio.gather(*(hand.reap() for _ in range(5)))
+        assert sum(each.removed for each in reaped) == 50
+        assert all(each.is_done for each in reaped)
+        await eventually(lambda: not reader.members)
+        assert sorted(reader.told("left")) == sorted(f"p{n}" for n in range(50))
+        assert isinstance(found := await hand.beat(), Beaten)
+        assert found.dead == []
+
+    async def test_what_a_reaper_has_read_and_not_removed_is_found_again(
+        self, redis: Redis, store: PresenceStore, hand: Hand, org_id: UUID
+    ):
+        """It may die in between. Who lives is not removed, whoever says so."""
+        await hand.enter("c1", "ann")
+        living = await store.remove([Dead(org_id, hand.incarnation)])
+        assert (living.removed, living.is_done) == (0, True)
+        await hand.die()
+        await eventually(lambda: gone(hand))
+        index = index_key(org_id, hand.incarnation)
+        assert await redis.scard(index) == 1  # pyright: ignore[reportGeneralTypeIssues]
+        left = Script(*(Path(presence.__file__).with_name(f"{name}.lua") for name in ("leases", "left")))
+        keys = [nodes_key(org_id), index]
+        assert await left.run(redis, keys, [hand.incarnation, 10]) == [b"chat:a\x1fc1"]
+        assert await store.reap(org_id) == 1
+        assert await left.run(redis, keys, [hand.incarnation, 10]) == []
+        assert not await redis.exists(*keys)
 
     async def test_node_whose_lease_has_ended_changes_nothing(self, hand: Hand, store: PresenceStore, org_id: UUID):
         """Stopped and resumed, it is told that it is gone, before and after it was reaped; under another name it is back."""
@@ -264,9 +301,8 @@ class TestLeases:
         assert isinstance(await hand.enter("c2", "bob"), Gone)
         old = hand.incarnation
         hand.incarnation = str(uuid4())
-        (begun,) = await store.beat([Beat(org_id, hand.incarnation, 60.0, is_first=True)])
-        assert isinstance(begun, Beaten)
-        assert begun.removed == 1
+        assert [each.incarnation for each in (await hand.begin()).dead] == [old]
+        assert await store.reap(org_id) == 1
         await hand.enter("c2", "bob")
         hand.incarnation = old
         assert isinstance(await hand.leave("c2"), Gone)

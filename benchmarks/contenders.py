@@ -295,9 +295,9 @@ class _Recorder:
     def __init__(self) -> None:
         self.commands: list[bytes] = []
 
-    async def evalsha(self, digest: str, keys: int, *parts: str | bytes | int) -> tuple[bytes, int]:
+    async def evalsha(self, digest: str, keys: int, *parts: str | bytes | int) -> list[tuple[bytes, int]]:
         self.commands.append(redis_command("EVALSHA", digest, *(_written(part) for part in (keys, *parts))))
-        return b"", 1
+        return [(b"", 1)]
 
 
 def _written(part: str | bytes | int) -> str | bytes:

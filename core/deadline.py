@@ -34,6 +34,48 @@ async def within(clock: Clock, seconds: float, work: Awaitable[T]) -> T:
         task.cancel()
 
 
+class Patience:
+    """Bounds waits that come often and one after the other, on the loop's clock: by one timer while they do, not by one each."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._until = 0.0
+        self._waiting: asyncio.Task[Any] | None = None
+        self._is_lost = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, work: Awaitable[T]) -> T:
+        """Return what `work` returns; raise TimeoutError, with `work` cancelled, when it takes longer. For one at a time."""
+        task = asyncio.current_task(self._loop)
+        if task is None:
+            raise RuntimeError("it is waited in a task")
+        self._until = self._loop.time() + self._seconds
+        self._waiting, self._is_lost, asked = task, False, task.cancelling()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._look)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            # Who was cancelled by others as well has to end.
+            if self._is_lost and task.uncancel() <= asked:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._waiting = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiting is None:
+            return
+        left = self._until - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._is_lost = True
+            self._waiting.cancel()
+
+
 async def first_of(*works: Coroutine[Any, Any, T]) -> T:
     """Do all until one has ended, and return what it returns, or raise what it raises, once the others have been ended.
 

@@ -32,12 +32,15 @@ class Following:
         self._channel = channel
         self._place = place
         self._ready: list[LiveEntry] = []  # the next one last
-        self._mark = Bookmark(place.after, place.epoch)
+        self._begin = Bookmark(place.after, place.epoch)
+        self._last: LiveEntry | None = None
 
     @property
     def mark(self) -> Bookmark:
         """After what the next entry follows: that of the last one, or where the reading began."""
-        return self._mark
+        if self._last is None:
+            return self._begin
+        return Bookmark(self._last.position, self._last.epoch or self._place.epoch)
 
     def __aiter__(self) -> Self:
         """Return itself."""
@@ -50,6 +53,5 @@ class Following:
             if self._place.reset is not None:
                 raise RoomReset(self._place.reset)
             self._ready = entries[::-1]
-        entry = self._ready.pop()
-        self._mark = Bookmark(entry.position, entry.epoch or self._place.epoch)
-        return entry
+        self._last = self._ready.pop()
+        return self._last

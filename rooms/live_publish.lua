@@ -1,16 +1,20 @@
--- Gives events the next offsets of their room, keeps them in the room's history, and publishes each.
--- KEYS[1]  the room, a hash: id, server (whose replication id it was when the id was made), head (the last offset), bytes (of the
---          history), f:<key> (the highest number of a fence, see rooms/fence.py)
--- KEYS[2]  its history, a stream whose entry ids are <offset>-0
--- KEYS[3], KEYS[4]  the same of what carries the room, where that is not the room itself
--- ARGV[1]  the pub/sub channel
--- ARGV[2]  ids for what is made here, joined by a comma: the room's, the carrier's
--- ARGV[3]  the channel
--- ARGV[4..7]   the room's history: most entries, most bytes, most seconds; seconds for which the room is remembered
--- ARGV[8..11]  the same of the carrier
--- ARGV[12..]   the events in their order, each a fence and an envelope. A fence is `number once epoch key`, by single blanks; once
---              is 1 or 0, the epoch * where any will do; it is empty where there is none
--- Returns the room's epoch and the offset of each event: 0 where the fence has dropped it, -1 where the epoch is another.
+-- Gives events the next offsets of their rooms, keeps them in the rooms' histories, and publishes each. All rooms are of one
+-- organisation.
+-- KEYS     for each room two or four:
+--            the room, a hash: id, server (whose replication id it was when the id was made), head (the last offset), bytes (of the
+--            history), f:<key> (the highest number of a fence, see rooms/fence.py)
+--            its history, a stream whose entry ids are <offset>-0
+--            the same two of what carries the room, where that is not the room itself
+-- ARGV     for each room:
+--  1       the pub/sub channel
+--  2       ids for what is made here, joined by a comma: the room's, the carrier's
+--  3       the channel
+--  4..7    the room's history: most entries, most bytes, most seconds; seconds for which the room is remembered
+--  8..11   the same of the carrier
+--  12, 13  how many keys and how many events the room has
+--  14..    the events in their order, each a fence and an envelope. A fence is `number once epoch key`, by single blanks; once
+--          is 1 or 0, the epoch * where any will do; it is empty where there is none
+-- Returns for each room its epoch and the offset of each event: 0 where the fence has dropped it, -1 where the epoch is another.
 --
 -- The epoch is the room's id and the server's replication id. The server makes a new one at every start and at every promotion,
 -- and keeps none over either: whatever offsets a restart, a failover or an old copy has lost, those that are given next are of
@@ -19,8 +23,8 @@
 -- its epoch is not one of before.
 
 local US = '\31'
--- Where the events begin in ARGV, and how many fields a room's hash has: the numbers of the runs of a session stay in it.
-local EVENTS, MOST_FIELDS = 12, 256
+-- Arguments of a room before its events, and how many fields its hash has: the numbers of the runs of a session stay in it.
+local BEFORE_EVENTS, MOST_FIELDS = 13, 256
 local replication = string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)'), 1, 10)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -125,46 +129,60 @@ local function let_through(room, epoch, fence)
     return 1
 end
 
-local new_id, new_carrier_id = string.match(ARGV[2], '([^,]+),([^,]+)')
-local channel = ARGV[3]
-
-local epoch = epoch_of(KEYS[1], KEYS[2], new_id)
-local answer, envelopes = { epoch }, {}
-for at = EVENTS, #ARGV, 2 do
-    local verdict = let_through(KEYS[1], epoch, ARGV[at])
-    answer[#answer + 1] = verdict
-    if verdict == 1 then
-        envelopes[#envelopes + 1] = ARGV[at + 1]
+-- Publishes the events of one room, whose keys stand behind `key` and whose arguments behind `arg`.
+local function publish(key, arg)
+    local room, history = KEYS[key + 1], KEYS[key + 2]
+    local new_id, new_carrier_id = string.match(ARGV[arg + 2], '([^,]+),([^,]+)')
+    local channel = ARGV[arg + 3]
+    local epoch = epoch_of(room, history, new_id)
+    local answer, envelopes = { epoch }, {}
+    local first_event = arg + BEFORE_EVENTS + 1
+    for at = first_event, first_event + 2 * (ARGV[arg + 13] - 1), 2 do
+        local verdict = let_through(room, epoch, ARGV[at])
+        answer[#answer + 1] = verdict
+        if verdict == 1 then
+            envelopes[#envelopes + 1] = ARGV[at + 1]
+        end
     end
-end
-local count = #envelopes
-if count == 0 then
-    redis.call('EXPIRE', KEYS[1], ARGV[7])
+    local count = #envelopes
+    if count == 0 then
+        redis.call('EXPIRE', room, ARGV[arg + 7])
+        return answer
+    end
+
+    local function own_body(at)
+        return channel .. US .. US .. US .. envelopes[at]
+    end
+    local first = append(room, history, count, own_body, arg + 4)
+
+    local carrier_epoch, sequence, sent_body = epoch, first, own_body
+    if tonumber(ARGV[arg + 12]) == 4 then
+        local carrier, carrier_history = KEYS[key + 3], KEYS[key + 4]
+        sent_body = function(at)
+            return channel .. US .. string.format('%.0f', first + at - 1) .. US .. epoch .. US .. envelopes[at]
+        end
+        carrier_epoch = epoch_of(carrier, carrier_history, new_carrier_id)
+        sequence = append(carrier, carrier_history, count, sent_body, arg + 8)
+    end
+    for at = 1, count do
+        local place = string.format('%.0f', sequence + at - 1)
+        redis.call('SPUBLISH', ARGV[arg + 1], '1' .. US .. carrier_epoch .. US .. place .. US .. sent_body(at))
+    end
+    local following = first
+    for at = 2, #answer do
+        if answer[at] == 1 then
+            answer[at] = following
+            following = following + 1
+        end
+    end
     return answer
 end
 
-local function own_body(at)
-    return channel .. US .. US .. US .. envelopes[at]
+local answers = {}
+local key, arg = 0, 0
+while arg < #ARGV do
+    answers[#answers + 1] = publish(key, arg)
+    key = key + ARGV[arg + 12]
+    arg = arg + BEFORE_EVENTS + 2 * ARGV[arg + 13]
 end
-local first = append(KEYS[1], KEYS[2], count, own_body, 4)
-
-local carrier_epoch, sequence, sent_body = epoch, first, own_body
-if KEYS[3] then
-    sent_body = function(at)
-        return channel .. US .. string.format('%.0f', first + at - 1) .. US .. epoch .. US .. envelopes[at]
-    end
-    carrier_epoch = epoch_of(KEYS[3], KEYS[4], new_carrier_id)
-    sequence = append(KEYS[3], KEYS[4], count, sent_body, 8)
-end
-for at = 1, count do
-    local place = string.format('%.0f', sequence + at - 1)
-    redis.call('SPUBLISH', ARGV[1], '1' .. US .. carrier_epoch .. US .. place .. US .. sent_body(at))
-end
-local following = first
-for at = 2, #answer do
-    if answer[at] == 1 then
-        answer[at] = following
-        following = following + 1
-    end
-end
-return answer
+return answers

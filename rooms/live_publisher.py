@@ -1,6 +1,6 @@
 """Publishing into live rooms: what one turn of the event loop brings goes to Redis together.
 
-    publish() ... publish()   -> one pipeline, with one script call for each room -> the place of each event
+    publish() ... publish()   -> one pipeline, with one script call for some rooms of one organisation -> the place of each event
 
 Under load a turn brings much, so a busy node asks less of Redis, and of itself; alone an event waits for nothing. An organisation
 that publishes much has pipelines of its own, one after the other.
@@ -14,11 +14,9 @@ from typing import Any
 from uuid import UUID
 
 from rooms.fence import Fence
-from rooms.live_store import Head, Letter, Letters, LiveStore, Outcome, unavailable
+from rooms.live_store import AT_ONCE, Head, Letter, Letters, LiveStore, Outcome, unavailable
 
-# Events that one script call publishes: while it runs, nothing else does in Redis.
-AT_ONCE = 64
-# And one pipeline of an organisation, about.
+# Events of one pipeline of an organisation, about.
 ORGANISATION_AT_ONCE = 256
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]

@@ -30,6 +30,8 @@ from rooms.namespaces import Namespaces
 READERS = 8
 # Of one organisation.
 READERS_OF_ONE = 6
+# Events, and rooms, that one script call publishes: while it runs, nothing else does in Redis.
+AT_ONCE, ROOMS_AT_ONCE = 64, 16
 # Rooms whose heads one script call reads: a few microseconds each, in which nothing else runs in Redis.
 HEADS = 2_000
 
@@ -94,7 +96,8 @@ class LiveStore:
         Raises Outrun and RoomLost where the fence does not let it through. After a HubError, whether it went out is unknown.
         """
         letters = Letters(org_id, channel, [Letter(envelope, fence)])
-        (outcome,) = _outcomes_of(await self._run("publish", *self._publishing(letters)))
+        (answer,) = await self._run("publish", *self._publishing([letters]))
+        (outcome,) = _outcomes_of(answer)
         if isinstance(outcome, Head):
             return outcome
         raise outcome
@@ -102,10 +105,16 @@ class LiveStore:
     async def publish_each(self, letters: Sequence[Letters]) -> list[list[Outcome] | Exception]:
         """Publish all of them by one pipeline; return what became of the events of each, in their order.
 
-        Redis' error stands in place of an answer that there is not (`unavailable` tells it): whether those went out is unknown.
+        Each script call has some rooms of one organisation. Redis' error stands in place of answers that there are not
+        (`unavailable` tells it): whether those went out is unknown.
         """
-        answers = await self._scripts["publish"].run_each(self._redis, [self._publishing(some) for some in letters])
-        return [answer if isinstance(answer, Exception) else _outcomes_of(answer) for answer in answers]
+        calls = _calls_of(letters)
+        answers = await self._scripts["publish"].run_each(self._redis, [self._publishing(some) for some in calls])
+        found: list[list[Outcome] | Exception] = []
+        for some, answer in zip(calls, answers, strict=True):
+            is_lost = isinstance(answer, Exception)
+            found += [answer] * len(some) if is_lost else [_outcomes_of(each) for each in answer]
+        return found
 
     async def read(
         self,
@@ -167,17 +176,21 @@ class LiveStore:
         except (RedisError, OSError, TimeoutError) as error:
             raise unavailable() from error
 
-    def _publishing(self, letters: Letters) -> tuple[list[str], list[str | int]]:
+    def _publishing(self, rooms: Sequence[Letters]) -> tuple[list[str], list[str | int]]:
         """Return keys and arguments of live_publish.lua."""
-        org_id, channel = letters.org_id, letters.channel
-        carrier = carrier_of(channel)
-        keys = [room_key(org_id, channel), history_key(org_id, channel)]
-        if carrier != channel:
-            keys += [room_key(org_id, carrier), history_key(org_id, carrier)]
-        bounds = (*_bounds(self.namespaces.rules_of(org_id, channel) or CARRIER), *_bounds(CARRIER))
-        args: list[str | int] = [live_channel(org_id, carrier), _new_ids(), channel, *bounds]
-        for letter in letters.letters:
-            args += (_fence_of(letter.fence), letter.envelope)
+        keys: list[str] = []
+        args: list[str | int] = []
+        for some in rooms:
+            org_id, channel = some.org_id, some.channel
+            carrier = carrier_of(channel)
+            keys += (room_key(org_id, channel), history_key(org_id, channel))
+            if carrier != channel:
+                keys += (room_key(org_id, carrier), history_key(org_id, carrier))
+            bounds = (*_bounds(self.namespaces.rules_of(org_id, channel) or CARRIER), *_bounds(CARRIER))
+            counts = (2 if carrier == channel else 4, len(some.letters))
+            args += (live_channel(org_id, carrier), _new_ids(), channel, *bounds, *counts)
+            for letter in some.letters:
+                args += (_fence_of(letter.fence), letter.envelope)
         return keys, args
 
     async def _run(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
@@ -193,6 +206,21 @@ _SCRIPTS = ("publish", "read", "heads", "amend")
 def unavailable() -> HubError:
     """Return what is raised when Redis does not answer."""
     return HubError("SERVICE_UNAVAILABLE", "Live rooms are not available for the moment", retry_after=1)
+
+
+def _calls_of(letters: Sequence[Letters]) -> list[list[Letters]]:
+    """Return what goes by one script call each, in its order: some rooms of one organisation, which are on one server."""
+    calls: list[list[Letters]] = []
+    events = 0
+    for some in letters:
+        events += len(some.letters)
+        last = calls[-1] if calls else None
+        if last is None or last[0].org_id != some.org_id or len(last) == ROOMS_AT_ONCE or events > AT_ONCE:
+            calls.append([some])
+            events = len(some.letters)
+        else:
+            last.append(some)
+    return calls
 
 
 def _fence_of(fence: Fence | None) -> str:
@@ -219,7 +247,8 @@ def _new_id() -> str:
 
 
 def _new_ids() -> str:
-    return f"{_new_id()},{_new_id()}"
+    both = random_bytes(12).hex()
+    return f"{both[:12]},{both[12:]}"
 
 
 def _offset_of(entry_id: bytes) -> int:

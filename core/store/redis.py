@@ -10,6 +10,7 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hiredis
 import redis.asyncio as redis_asyncio
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
@@ -47,6 +48,13 @@ class _LossIsReported(AbstractConnection):
     redis-py writes within asyncio.wait_for, which up to Python 3.11 forgets a cancellation that comes in the turn in which the
     write is done (bpo-37658): the task would go on for ever. From 3.12 on this changes nothing.
     """
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """Pack a command in C; redis-py does it for clients without asyncio only."""
+        name, *others = args
+        words = name.split() if isinstance(name, (str, bytes)) else [name]
+        # hiredis' stub knows tuples of one word only.
+        return [hiredis.pack_command((*words, *others))]  # pyright: ignore[reportArgumentType]
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         task = asyncio.current_task()
@@ -198,6 +206,7 @@ def _opened(kind: type[S], url: str, **instead: Any) -> S:
 class Script:
     """A Lua file, called by the hash of its text: two releases of it run side by side during a deploy.
 
+    `keys` are all that it touches: by these a cluster refuses it while they are on their way to another server.
     Of several files the text is that of all, one behind the other: the first have what scripts share.
     """
 

@@ -193,7 +193,10 @@ class CompatibleModel:
             yield response
 
     async def _asked(self, stack: AsyncExitStack, body: dict[str, Any]) -> Any:
-        asking = self._client.chat.completions.with_streaming_response.create(**body)
+        # As it is: to look through what is typed takes the client as long as all else of a request, 0.7 ms.
+        asking = self._client.chat.completions.with_streaming_response.create(
+            model=self._model, messages=(), stream=True, extra_body=body
+        )
         # An endless refusal would have no end by itself.
         async with asyncio.timeout(self._stalled + CONNECT_SECONDS):
             return await stack.enter_async_context(asking)
@@ -230,7 +233,7 @@ class CompatibleModel:
 def _body_of(response: Any) -> AsyncGenerator[bytes]:
     """Return the chunks; decoding those that are not coded would cost as much as reading them."""
     is_coded = response.headers.get("content-encoding", "identity").lower() != "identity"
-    return response.iter_bytes() if is_coded else response.http_response.aiter_raw()
+    return response.iter_bytes() if is_coded else aiter(response.http_response.stream)
 
 
 async def _tail(chunks: AsyncIterator[bytes], events: Events, reading: Reading) -> None:

@@ -1,7 +1,8 @@
 """What the openai client calls by: aiohttp, as the rest of the hub does; a streamed token costs half of its CPU by h11."""
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+import math
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 
 import aiohttp
@@ -19,11 +20,13 @@ READ_BYTES = 64 * 1024
 class Transport(httpx2.AsyncBaseTransport):
     """One pool of connections, made with the first request. Proxies of the environment are used.
 
-    `clock` is that of the ticks; as timeouts are, it is of the machine's time where none is given.
+    `clock` is that of the ticks, and of how long a body may stand still; it is of the machine's time where none is given, as all
+    other timeouts are.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self._ticks = Ticks(clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._ticks = Ticks(self._clock)
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -44,7 +47,8 @@ class Transport(httpx2.AsyncBaseTransport):
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=told.get("connect"), sock_read=told.get("read")),
             )
-        return httpx2.Response(response.status, headers=list(response.raw_headers), stream=_Body(response, self._ticks))
+        body = _Body(response, self._ticks, self._clock, told.get("read"))
+        return httpx2.Response(response.status, headers=list(response.raw_headers), stream=body)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -55,20 +59,53 @@ class Transport(httpx2.AsyncBaseTransport):
 class _Body(httpx2.AsyncByteStream):
     """A body. What a tick brings comes together, but for the first of it; what came before it broke comes before the error."""
 
-    def __init__(self, response: aiohttp.ClientResponse, ticks: Ticks) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, ticks: Ticks, clock: Clock, still: float | None) -> None:
         self._response = response
+        self._content = response.content
         self._ticks = ticks
+        self._clock = clock
+        # How long nothing may come.
+        self._still = math.inf if still is None else still
+        self._taken = 0
+        self._waiting: asyncio.Future[None] | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        content = self._response.content
-        with _translated(), _lost_with_its_connection(self._response):
-            chunk = _come(content) or await content.readany()
+        with _translated(), _lost_with_its_connection(self._response, self._wake):
+            self._content.on_eof(self._wake)
+            chunk = await self._more()
+            self._keep_time()
             while chunk:
                 yield chunk
-                chunk = _come(content) or await content.readany()
-                if not (content.is_eof() or content.exception()):
-                    await self._ticks.next()
-                    chunk += _come(content)
+                await self._tick()
+                chunk = await self._more()
+
+    async def _more(self) -> bytes:
+        chunk = _come(self._content) or await self._content.readany()
+        self._taken += len(chunk)
+        return chunk
+
+    async def _tick(self) -> None:
+        """Wait for the tick that brings more, or for the end. Raises TimeoutError where the body stands still."""
+        content = self._content
+        if content.is_eof() or content.exception() is not None:
+            return
+        self._waiting = self._ticks.wait(self._has_come, self._clock.monotonic() + self._still)
+        await self._waiting
+        if not (self._has_come() or content.is_eof()):
+            raise TimeoutError
+
+    def _has_come(self) -> bool:
+        return self._content.total_bytes > self._taken or self._content.exception() is not None
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _keep_time(self) -> None:
+        """Have aiohttp keep no time of its own: it does by a new timer for each read of the socket, a sixteenth of a token."""
+        connection = self._response.connection
+        if connection is not None and connection.protocol is not None:
+            connection.protocol.read_timeout = None
 
     async def aclose(self) -> None:
         """Let go of the connection: it is used again where all of the body was read, else closed."""
@@ -89,7 +126,7 @@ def _come(content: aiohttp.StreamReader) -> bytes:
 
 
 @contextmanager
-def _lost_with_its_connection(response: aiohttp.ClientResponse) -> Generator[None]:
+def _lost_with_its_connection(response: aiohttp.ClientResponse, wake: Callable[[], None]) -> Generator[None]:
     """Have a body end whose connection does: aiohttp drops one that is garbled, and its time limit, and tells no reader."""
     content, connection = response.content, response.connection
     closed = None if connection is None or connection.protocol is None else connection.protocol.closed
@@ -97,6 +134,7 @@ def _lost_with_its_connection(response: aiohttp.ClientResponse) -> Generator[Non
     def lose(_closed: asyncio.Future[None] | None) -> None:
         if not (content.is_eof() or content.exception()):
             content.set_exception(aiohttp.ClientPayloadError("the connection was lost"))
+        wake()
 
     if closed is None:  # before this, or all has come
         lose(None)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from core.deadline import CANCELS, end_tasks, ended_within, first_of, within
+from core.deadline import CANCELS, Patience, end_tasks, ended_within, first_of, within
 from tests.harness.clock import ManualClock
 
 
@@ -139,3 +139,41 @@ async def test_what_swallows_every_cancellation_is_left_behind_and_logged():
     assert task.cancelling() == CANCELS
     let_go.set()
     await task
+
+
+async def test_patience_is_had_again_with_each_wait():
+    """What is in time returns, or raises as it does; what is not is cancelled; and the next one has all of it."""
+    patience, hung = Patience(0.05), asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            hung.set()
+
+    async def broken() -> None:
+        raise ZeroDivisionError
+
+    assert await patience.wait(asyncio.sleep(0, 3)) == 3
+    with pytest.raises(ZeroDivisionError):
+        await patience.wait(broken())
+    for _ in range(2):
+        hung.clear()
+        with pytest.raises(TimeoutError):
+            await patience.wait(hang())
+        assert hung.is_set()
+        assert await patience.wait(asyncio.sleep(0, 3)) == 3
+
+
+async def test_who_is_cancelled_while_patient_ends():
+    """Also where patience is lost in the same turn."""
+    for is_lost in (False, True):
+        patience = Patience(0.0 if is_lost else 5)
+        waiting = asyncio.ensure_future(patience.wait(asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        if is_lost:
+            asyncio.get_running_loop().call_later(0, waiting.cancel)
+        else:
+            waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting

@@ -1,4 +1,4 @@
-"""Publishing together: what one turn of the loop brings is one call a room, and nobody notices."""
+"""Publishing together: what one turn of the loop brings is one call for some rooms of an organisation, and nobody notices."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,8 +9,9 @@ import pytest
 
 from core.errors import HubError
 from core.store.redis import Redis, connect_redis
-from rooms.live_publisher import AT_ONCE, ORGANISATION_AT_ONCE, LivePublisher
-from rooms.live_store import Letters, LiveStore, Outcome
+from rooms.fence import Fence, Outrun, RoomLost
+from rooms.live_publisher import ORGANISATION_AT_ONCE, LivePublisher
+from rooms.live_store import AT_ONCE, ROOMS_AT_ONCE, Head, Letters, LiveStore, Outcome
 from rooms.tasks import Tasks
 from tests.harness.valkey import OwnRedis
 
@@ -42,15 +43,17 @@ async def calls(redis: Redis) -> int:
     return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("eval", "evalsha"))
 
 
-async def test_one_turn_is_one_call_a_room(publisher: LivePublisher, redis: Redis):
+async def test_one_turn_is_one_call_an_organisation(publisher: LivePublisher, redis: Redis):
     """Bounded, so that Redis is never held up for long; alone an event is one call too."""
     await publisher.publish(ORG, "chat:a", "0")
     before = await calls(redis)
     rooms = [(ORG, "chat:a"), (ORG, "chat:b"), (OTHER, "chat:a")]
     await asyncio.gather(*(publisher.publish(*rooms[number % 3], str(number)) for number in range(60)))
-    assert await calls(redis) - before == 3
+    assert await calls(redis) - before == 2
     await asyncio.gather(*(publisher.publish(ORG, "chat:a", str(number)) for number in range(AT_ONCE + 1)))
-    assert await calls(redis) - before == 5
+    assert await calls(redis) - before == 4
+    await asyncio.gather(*(publisher.publish(ORG, f"chat:{number}", "0") for number in range(ROOMS_AT_ONCE + 1)))
+    assert await calls(redis) - before == 6
 
 
 async def test_order_of_a_turn_is_kept(publisher: LivePublisher, store: LiveStore):
@@ -68,6 +71,25 @@ async def test_order_of_a_turn_is_kept(publisher: LivePublisher, store: LiveStor
         (f"users:{room}", offset) for room in (0, 1) for offset in (1, 2, 3)
     ]
     assert [entry.sequence for entry in carried] == list(range(carried[0].sequence, carried[0].sequence + 6))
+
+
+async def test_rooms_of_one_call_have_each_its_own_outcome(publisher: LivePublisher, store: LiveStore, redis: Redis):
+    """Whatever carries them, and what a fence holds back in one is told to nobody else."""
+    await publisher.publish(ORG, "chat:a", "0", Fence("run", 2))
+    before = await calls(redis)
+    channels = ("chat:a", "users:me", "chat:b", "chat:a", "users:you", "chat:c")
+    fences = (Fence("run", 1), None, Fence("run", 1), None, None, Fence("run", 1, epoch="another"))
+    asked = (publisher.publish(ORG, channel, "1", fence) for channel, fence in zip(channels, fences, strict=True))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert await calls(redis) - before == 1
+    places = [each.position if isinstance(each, Head) else type(each) for each in answers]
+    assert places == [Outrun, 1, 1, 2, 1, RoomLost]
+    kept = {channel: (await store.read(ORG, channel, "after", 0, limit=9)).entries for channel in channels}
+    assert {channel: len(entries) for channel, entries in kept.items()} == {
+        "chat:a": 2, "users:me": 1, "chat:b": 1, "users:you": 1, "chat:c": 0,
+    }  # fmt: skip
+    carried = await store.read(ORG, "users", "before", limit=9)
+    assert [each.channel for each in carried.entries] == ["users:me", "users:you"]
 
 
 async def test_others_do_not_wait_for_who_publishes_much(store: LiveStore):

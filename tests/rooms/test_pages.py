@@ -11,8 +11,9 @@ from core.errors import HubError
 from core.events.event import Entry
 from rooms import pages
 from rooms.pages import SharedLog
+from rooms.recovery import Bookmark
+from tests.rooms.joining import Member, Members, grown, join
 from tests.rooms.model import ORG, Node
-from tests.rooms.test_recovery import Bookmark, Member, Members, grown, join
 
 
 async def read(shared: SharedLog, node: Node, channels: Collection[str], after: int, upto: int) -> list[int]:

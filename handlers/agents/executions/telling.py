@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from core.clock import Clock
-from core.deadline import first_of
+from core.deadline import Patience, first_of
 from core.errors import HubError
 from core.events.event import SOURCE
 from core.store.database import Database
@@ -38,6 +38,7 @@ class _Room:
     """Where a room is; `place` None: what was told is not all there."""
 
     channel: str
+    patience: Patience
     epoch: str | None = None
     place: tuple[int, str] | None = None
 
@@ -63,7 +64,7 @@ class Telling:
         self._org_id: UUID = row["org_id"]
         self._id: UUID = row["id"]
         self._attempt: int = row["attempt"]
-        self._told = [_Room(channel) for channel in rooms_of(row)]
+        self._told = [_Room(channel, Patience(PATIENCE_SECONDS)) for channel in rooms_of(row)]
         self._fresh: list[str] = []
         self._more = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -193,9 +194,9 @@ class Telling:
         said = orjson.dumps({"execution_id": str(self._id), "attempt": self._attempt, **data})
         fence = Fence(str(self._id), number_of(self._attempt), epoch=epoch)
         try:
-            # A timer of the loop: of each delta, a task that sleeps would cost more than the delta.
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                at = await self._rooms.publish(self._org_id, room.channel, type, said, source=SOURCE, fence=fence)
+            at = await room.patience.wait(
+                self._rooms.publish(self._org_id, room.channel, type, said, source=SOURCE, fence=fence)
+            )
         except HubError as error:
             self._not_told(room, error.code)
         except TimeoutError:

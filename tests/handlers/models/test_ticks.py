@@ -1,13 +1,14 @@
 """Ticks of streamed answers: many wait for one, and who leaves takes nobody with it."""
 
-import asyncio
-
-from handlers.models.ticks import TICK_SECONDS, Ticks, tick_of, until_tick
+from handlers.models.ticks import MOST_LEFT_OUT, TICK_SECONDS, Ticks, left_out, tick_of, until_tick
 from tests.harness.clock import ManualClock
-from tests.harness.waiting import cancelled
 
 # What a tick is waited for at most: it has come for sure then.
 LONG = 2 * TICK_SECONDS
+
+
+def _come() -> bool:
+    return True
 
 
 def test_who_has_waited_is_behind_the_tick():
@@ -17,12 +18,17 @@ def test_who_has_waited_is_behind_the_tick():
         assert tick_of(now + until_tick(now) - 0.001) == tick_of(now) + 1
 
 
+def test_late_loop_has_fewer_ticks():
+    """By as many as it was late, within a bound; one that is nearly in time, or early, by none."""
+    assert [left_out(late * TICK_SECONDS) for late in (-0.1, 0, 0.9, 1.1, 2.1, 50)] == [0, 0, 0, 1, 2, MOST_LEFT_OUT]
+
+
 async def test_many_wait_for_one_tick(clock: ManualClock):
     """By one timer; who comes later in the same tick is woken with the first."""
     ticks = Ticks(clock)
-    waiting = [asyncio.create_task(ticks.next()) for _ in range(50)]
+    waiting = [ticks.wait(_come) for _ in range(50)]
     await clock.advance(TICK_SECONDS / 2)
-    waiting += [asyncio.create_task(ticks.next()) for _ in range(50)]
+    waiting += [ticks.wait(_come) for _ in range(50)]
     await clock.settle()
     assert clock.sleeping == 1
     assert not any(each.done() for each in waiting)
@@ -34,7 +40,7 @@ async def test_next_tick_is_another(clock: ManualClock):
     """Each wait is for a tick that comes after it; where nobody waits, there is no timer."""
     ticks = Ticks(clock)
     for _ in range(3):
-        waiting = asyncio.create_task(ticks.next())
+        waiting = ticks.wait(_come)
         await clock.settle()
         assert not waiting.done()
         await clock.advance(LONG)
@@ -45,10 +51,10 @@ async def test_next_tick_is_another(clock: ManualClock):
 async def test_who_leaves_leaves_alone(clock: ManualClock):
     """The first, whose wait has begun the timer, and one in the middle; the others are woken."""
     ticks = Ticks(clock)
-    waiting = [asyncio.create_task(ticks.next()) for _ in range(5)]
+    waiting = [ticks.wait(_come) for _ in range(5)]
     await clock.settle()
     for each in (waiting[0], waiting[2]):
-        await cancelled(each)
+        each.cancel()
     await clock.advance(LONG)
     assert [each.cancelled() for each in waiting] == [True, False, True, False, False]
     assert all(each.done() for each in waiting)
@@ -57,12 +63,29 @@ async def test_who_leaves_leaves_alone(clock: ManualClock):
 async def test_all_leave(clock: ManualClock):
     """Who comes then waits for a tick as ever."""
     ticks = Ticks(clock)
-    waiting = [asyncio.create_task(ticks.next()) for _ in range(3)]
+    waiting = [ticks.wait(_come) for _ in range(3)]
     await clock.settle()
     for each in waiting:
-        await cancelled(each)
-    late = asyncio.create_task(ticks.next())
+        each.cancel()
+    late = ticks.wait(_come)
     await clock.settle()
     assert not late.done()
     await clock.advance(LONG)
     assert late.done()
+
+
+async def test_tick_that_brings_nothing_wakes_nobody(clock: ManualClock):
+    """Who waits is asked at each; who has waited long enough may say so."""
+    ticks, come = Ticks(clock), [False, False]
+    first, second = ticks.wait(lambda: come[0]), ticks.wait(lambda: come[1])
+    for _ in range(3):
+        await clock.advance(LONG)
+    assert not first.done()
+    come[0] = True
+    await clock.settle()
+    assert not first.done()
+    await clock.advance(LONG)
+    assert (first.done(), second.done()) == (True, False)
+    second.set_result(None)
+    await clock.advance(LONG)
+    assert clock.sleeping == 0

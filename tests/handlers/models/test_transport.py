@@ -105,6 +105,7 @@ async def begun(clock: ManualClock, read: Reading, writer: asyncio.StreamWriter)
     await eventually(lambda: read.came == [b"1"])
     writer.write(chunk(b"2"))
     await eventually(lambda: clock.sleeping)
+    await clock.settle()
 
 
 async def test_first_part_comes_at_once_and_then_what_a_tick_brings(
@@ -118,8 +119,9 @@ async def test_first_part_comes_at_once_and_then_what_a_tick_brings(
         assert read.came == [b"1"]
         await clock.advance(LONG)
         assert read.came == [b"1", b"234"]
+        await clock.advance(LONG)
         writer.write(chunk(b"5"))
-        await eventually(lambda: clock.sleeping)
+        await clock.settle()
         await clock.advance(LONG)
         assert read.came == [b"1", b"234", b"5"]
 
@@ -132,6 +134,7 @@ async def test_end_is_not_waited_for(transport: Transport, server: Server, clock
         writer.write(chunk(b"2") + END)
         await eventually(lambda: read.is_ended)
         assert (read.came, read.error) == ([b"1", b"2"], None)
+    await clock.advance(LONG)
     assert clock.sleeping == 0
 
 

@@ -32,7 +32,7 @@ REPLIES: Mapping[str, str] = {
 }
 # What it sends to those who only listen.
 _POLLED = ("subscribed", "event", "reset", "unsubscribed", "disconnect")
-_HEARD = {"events": ("welcome", *_POLLED, "position", "signal", "token_expiring"), "poll": _POLLED}
+_HEARD = {"events": ("welcome", *_POLLED, "position", "presence", "signal", "token_expiring"), "poll": _POLLED}
 # What the hub sends without being asked.
 UNASKED = (
     "welcome",
@@ -99,7 +99,16 @@ _QUERY: Schema = {
     "properties": {"ticket": {"type": "string", "description": "From POST /v2/stream/tickets; good once, for 30 s"}},
 }
 # The ways without WebSockets: where they are, what they are called, what they are, and their query.
-_CHANNELS: Schema = {"type": "string", "description": "Names, joined by commas"}
+_NAMED: Schema = {
+    "channels": {"type": "string", "description": "Names, joined by commas"},
+    "channel": {"type": "string", "description": "One name, which may have a comma; it may stand several times"},
+    "subscribe": {
+        "type": "array",
+        "items": {"type": "string", "contentMediaType": "application/json"},
+        "description": "Channels with options: each parameter is an item of a subscribe frame, such as "
+        '`{"channel":"twins","filter":{"type":"logistics"}}`',
+    },
+}
 _PLAIN: Mapping[str, tuple[str, str, str, Schema]] = {
     "events": (
         "/v2/stream/events",
@@ -140,7 +149,7 @@ def _sent_plainly() -> dict[str, Any]:
             "bindings": {
                 "http": {
                     "method": "GET",
-                    "query": {"type": "object", "properties": {**_QUERY["properties"], "channels": _CHANNELS, **query}},
+                    "query": {"type": "object", "properties": {**_QUERY["properties"], **_NAMED, **query}},
                     "bindingVersion": "0.3.0",
                 }
             },

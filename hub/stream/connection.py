@@ -6,7 +6,7 @@ Nothing here waits for a client to read. No timer for each socket: `tick` is cal
 wheel, sees what time has brought, and says when to look again.
 """
 
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -49,6 +49,7 @@ from hub.stream.parts import Parts, Watcher
 from hub.stream.protocol import Protocol
 from hub.stream.shedding import error_object, judged
 from hub.stream.standing import Standing
+from hub.stream.subscription import Subscription
 from hub.stream.subscriptions import Subscriptions
 from hub.stream.waiting import Account
 from hub.stream.wheel import NEVER
@@ -127,9 +128,9 @@ class Connection:
         return None if self.caller is None else self.caller.org_id
 
     @property
-    def channels(self) -> Collection[str]:
+    def channels(self) -> Mapping[str, Subscription]:
         """The channels that it has subscribed to."""
-        return self._subscriptions.by_channel.keys()
+        return self._subscriptions.by_channel
 
     @property
     def is_up_to_date(self) -> bool:

@@ -284,3 +284,10 @@ def top_of(subscription: Subscription) -> Head | None:
     if not subscription.is_live:
         return Head(place.epoch, subscription.sent)
     return feed.top(subscription.channel) or Head(place.epoch, place.after)
+
+
+def heads_of_views(subscriptions: Iterable[Subscription]) -> Mapping[str, tuple[int, str]]:
+    """Return up to where (offset, epoch) those with a view, which are live, have been looked at, whatever that shows."""
+    viewed = (each for each in subscriptions if each.view is not None and each.is_live)
+    heads = ((each.channel, top_of(each)) for each in viewed)
+    return {channel: (head.position, head.epoch) for channel, head in heads if head is not None}

@@ -326,9 +326,12 @@ class Subscriptions:
     async def _catch_up(self, feed: OrgFeed, starts: Starts, behind: Mapping[str, Subscription]) -> None:
         async def deliver(missed: Missed) -> None:
             await self._sources.joining.enter(feed.org_id)
-            for chunk in chunks_of(self._frames_of(missed, behind)):
+            frames = self._frames_of(missed, behind)
+            for chunk in chunks_of(frames):
                 self._write(chunk)
                 await self._owner.outbound.drained()
+            if not frames[-1:] or not frames[-1]:
+                self._write(self._owner.wire.passed(missed[-1][1].position, starts.epoch))
 
         def go_live(missed: Missed) -> None:
             self._write(b"".join(self._frames_of(missed, behind)))

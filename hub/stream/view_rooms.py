@@ -8,7 +8,7 @@ been shown everything: a patch is for those who were shown what it changes, the 
 oldest become one, in which more is told whole than had to be.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -161,13 +161,12 @@ def shown_by(watch: Watch, sight: Sight) -> Shown | None:
 
 def frame_of(wire: Wire, name: str, sight: Sight, shown: Shown, **marks: Any) -> bytes:
     """Return the event frame of the channel `name`, with what tells it from a plain one."""
-    members: Mapping[str, Any] = {"channel": name, "offset": str(sight.entry.position), **marks}
     if shown.patch:
         patched = {"patch": orjson.Fragment(shown.patch), "event": orjson.Fragment(sight.without_data())}
-        return wire.reply("event", None, **members, **patched)
+        return wire.shown(sight.entry, name, **marks, **patched)
     if shown == LEFT:
-        return wire.reply("event", None, **members, left=True, event=orjson.Fragment(sight.left()))
-    return wire.reply("event", None, **members, event=orjson.Fragment(sight.entry.envelope))
+        return wire.shown(sight.entry, name, **marks, left=True, event=orjson.Fragment(sight.left()))
+    return wire.shown(sight.entry, name, **marks, event=orjson.Fragment(sight.entry.envelope))
 
 
 def sight_of(sights: dict[int, Sight], entry: Entry) -> Sight:

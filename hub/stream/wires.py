@@ -79,6 +79,15 @@ class Wire(ABC):
         """Return the frame of `entry`, whose end is `envelope`, for the channel of `prefix`."""
         return framed(self.event_head(prefix, entry) + envelope, self.kind)
 
+    def shown(self, entry: Entry, channel: str, **fields: Any) -> bytes:
+        """Return the frame of `entry` as a view of `channel` shows it."""
+        return self.reply("event", None, channel=channel, offset=str(entry.position), **fields)
+
+    def passed(self, offset: int, epoch: str) -> bytes:
+        """Return what tells how far channels of the log have caught up where a view hides the last events; mostly nothing."""
+        del offset, epoch
+        return b""
+
     def reply(self, type: str, frame_id: FrameId, **fields: Any) -> bytes:
         """Return a frame of `type`; `id` stands in it only where the client gave one."""
         head: dict[str, Any] = {"type": type}

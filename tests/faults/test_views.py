@@ -1,16 +1,18 @@
 """Readers with filters, deltas and wildcards, cut at random points while nodes die, end with the states that there are."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import pytest
 
 from core.store.engines import EngineUrls
 from rooms.filters import Filter, parse_filter
+from tests.harness.event_source import EventReader, Poller
 from tests.harness.hub_process import HubProcess, HubProcesses
 from tests.harness.organisations import Organisation
 from tests.harness.proxy import Address, FaultProxies, FaultProxy, ProxiedConnection
@@ -23,12 +25,21 @@ from tests.hub.stream.resources import Fold
 WRITES = 120
 CUTS = 150
 TYPES = ("logistics", "factory")
-VIEWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("twins", {}),
-    ("twins", {"delta": True}),
-    ("twins", {"filter": {"type": "logistics"}}),
-    ("twins:*", {"filter": {"type": "logistics"}, "delta": True}),
-    ("twins:*", {"filter": {"data.load": {"$gte": 3}}, "delta": True}),
+Read = tuple[type[StreamReader], str, Mapping[str, Any]]
+LOGISTICS, LOADED = {"type": "logistics"}, {"data.load": {"$gte": 3}}
+SOCKETS: tuple[Read, ...] = (
+    (StreamReader, "twins", {}),
+    (StreamReader, "twins", {"delta": True}),
+    (StreamReader, "twins", {"filter": LOGISTICS}),
+    (StreamReader, "twins:*", {"filter": LOGISTICS, "delta": True}),
+    (StreamReader, "twins:*", {"filter": LOADED, "delta": True}),
+)
+PLAIN_HTTP: tuple[Read, ...] = (
+    (EventReader, "twins", {"delta": True}),
+    (EventReader, "twins", {"filter": LOGISTICS}),
+    (EventReader, "twins:*", {"filter": LOADED, "delta": True}),
+    (Poller, "twins", {"filter": LOGISTICS}),
+    (Poller, "twins:*", {"filter": LOADED}),
 )
 
 
@@ -101,8 +112,9 @@ class Viewer:
         return True
 
 
-def viewer(urls: list[str], key: str, channel: str, options: Mapping[str, Any]) -> Viewer:
-    reader = StreamReader(urls, key, [channel], options=options)
+def viewer(urls: list[str], key: str, read: Read) -> Viewer:
+    kind, channel, options = read
+    reader = kind(urls, key, [channel], options={channel: options})
     made = Viewer(reader, parse_filter(options["filter"]) if "filter" in options else None)
     reader.on_frame = made.fold.take
     return made
@@ -118,7 +130,9 @@ async def proxied(proxies: FaultProxies, node: HubProcess, rng: random.Random) -
     return proxy
 
 
+@pytest.mark.parametrize("views", [SOCKETS, PLAIN_HTTP], ids=["sockets", "plain_http"])
 async def test_views_come_through_cuts_and_kills(
+    views: Sequence[Read],
     engines: EngineUrls,
     organisation: Organisation,
     own_redis: OwnRedis,
@@ -137,7 +151,7 @@ async def test_views_come_through_cuts_and_kills(
     def cuts() -> int:
         return sum(" cut by " in line for gate in gates for line in gate.log)
 
-    viewers = [viewer(rng.sample(streams, 2), key, *each) for each in VIEWS]
+    viewers = [viewer(rng.sample(streams, 2), key, each) for each in views]
     async with AsyncExitStack() as stack:
         for each in viewers:
             await stack.enter_async_context(each.reader)

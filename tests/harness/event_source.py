@@ -8,14 +8,14 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import aiohttp
 
 from tests.harness.checker import is_log
 from tests.harness.frame_schemas import check_sent_by_hub
-from tests.harness.stream_client import Frame, StreamReader
+from tests.harness.stream_client import PASSING_STATUSES, Frame, StreamReader
 from tests.harness.waiting import PATIENCE_SECONDS
 from tests.harness.watcher import Watcher
 
@@ -127,11 +127,18 @@ class EventClient:
             return next((each for each in reversed(self.frames) if each["type"] == "disconnect"), None)
 
 
+def asked(channels: Sequence[str | Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return the query that names channels, and items of a subscribe frame."""
+    names = ",".join(each for each in channels if isinstance(each, str))
+    items = [("subscribe", json.dumps(each)) for each in channels if not isinstance(each, str)]
+    return [*([("channels", names)] if names else []), *items]
+
+
 @asynccontextmanager
 async def open_events(
     url: str,
     key: str | None,
-    channels: Sequence[str],
+    channels: Sequence[str | Mapping[str, Any]],
     cursor: str = "",
     *,
     status: int = 200,
@@ -144,7 +151,7 @@ async def open_events(
         sent["Authorization"] = f"Bearer {key}"
     if cursor:
         sent["Last-Event-ID"] = cursor
-    named = urlencode({**({"channels": ",".join(channels)} if channels else {}), **query})
+    named = urlencode([*asked(channels), *query.items()])
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=PATIENCE_SECONDS)
     async with (
         aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
@@ -154,10 +161,12 @@ async def open_events(
         yield EventClient(response, cursor)
 
 
-async def poll(url: str, key: str | None, channels: Sequence[str], cursor: str = "", **query: Any) -> dict[str, Any]:
+async def poll(
+    url: str, key: str | None, channels: Sequence[str | Mapping[str, Any]], cursor: str = "", **query: Any
+) -> dict[str, Any]:
     """Poll once; returns the answer's body, with its `status`, and its `headers`."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    named = urlencode({"channels": ",".join(channels), **({"cursor": cursor} if cursor else {}), **query})
+    named = urlencode([*asked(channels), *({"cursor": cursor} if cursor else {}).items(), *query.items()])
     timeout = aiohttp.ClientTimeout(total=2 * PATIENCE_SECONDS)
     async with (
         aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(force_close=True)) as session,
@@ -195,6 +204,10 @@ class ByCursor(StreamReader):
     async def _request(self, url: str) -> None:
         raise NotImplementedError
 
+    def _asked(self) -> list[tuple[str, str]]:
+        options = ((each, self.options.get(each)) for each in self.channels)
+        return asked([{"channel": each, **more} if more else each for each, more in options])
+
 
 @dataclass
 class EventReader(ByCursor):
@@ -206,7 +219,7 @@ class EventReader(ByCursor):
         headers = {"Authorization": f"Bearer {self.key}", "Accept": "text/event-stream"}
         if self.cursor:
             headers["Last-Event-ID"] = self.cursor
-        query = urlencode({"channels": ",".join(self.channels)})
+        query = urlencode(self._asked())
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self.silence)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
@@ -244,9 +257,9 @@ class Poller(ByCursor):
                 await self._one_poll(session, url)
 
     async def _one_poll(self, session: aiohttp.ClientSession, url: str) -> None:
-        query = {"channels": ",".join(self.channels), "wait": self.wait}
+        query = [*self._asked(), ("wait", str(self.wait))]
         if self.cursor:
-            query["cursor"] = self.cursor
+            query.append(("cursor", self.cursor))
         headers = {"Authorization": f"Bearer {self.key}"}
         async with session.get(f"{url}/poll?{urlencode(query)}", headers=headers) as response:
             if response.status != 200:
@@ -264,10 +277,14 @@ class Poller(ByCursor):
 class EventWatcher(EventReader, Watcher):
     """A Watcher by server-sent events."""
 
+    way: ClassVar[str] = "server-sent events"
+
 
 @dataclass
 class PollWatcher(Poller, Watcher):
     """A Watcher by long polling; a channel that was refused for the moment is asked for again by the next poll."""
+
+    way: ClassVar[str] = "long polls"
 
     def _take_subscribed(self, item: Mapping[str, Any]) -> None:
         # Others of the same poll go on as they were, and are named again.
@@ -280,6 +297,6 @@ class PollWatcher(Poller, Watcher):
 
 def raise_unless_passing(status: int, body: str) -> None:
     """Raise ConnectionError where another try may help, else what ends a reader."""
-    if status in (429, 502, 503):
+    if status in PASSING_STATUSES:
         raise ConnectionError(f"{status}: {body}")
     raise RuntimeError(f"refused with {status}: {body}")

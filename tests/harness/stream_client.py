@@ -23,6 +23,8 @@ Frame = dict[str, Any]
 PACKED = "aimatrix.msgpack"
 MOST_OPENING_SECONDS = 10.0
 MOST_CLOSING_SECONDS = 2.0
+# A refusal by which another try may help: the credential could not be looked up, or not in time; too many come.
+PASSING_STATUSES = (429, 502, 503, 504)
 
 
 class Logged(Protocol):
@@ -31,6 +33,11 @@ class Logged(Protocol):
     @property
     def position(self) -> int:
         """Its place in the log."""
+        ...
+
+    @property
+    def event(self) -> Mapping[str, Any]:
+        """The event."""
         ...
 
     @property
@@ -207,8 +214,10 @@ class StreamReader:
     on_event: Callable[[Received], None] | None = None
     # Every event frame that counts, as it came.
     on_frame: Callable[[Frame], None] | None = None
-    # What stands beside each of the channels and its place.
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    # What stands beside a channel and its place, by channel.
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    # Of an event of its channels, whether they bring it; None: all.
+    shows: Callable[[Mapping[str, Any]], bool] | None = None
     _bookmarks: dict[str, Bookmark] = field(default_factory=dict[str, Bookmark])
     _live: bool = False
     _task: asyncio.Task[None] | None = None
@@ -251,7 +260,7 @@ class StreamReader:
             entry.event_id
             for entry in log
             for channel, after in first.items()
-            if entry.position > after and entry.belongs_to(channel)
+            if entry.position > after and entry.belongs_to(channel) and (self.shows is None or self.shows(entry.event))
         ]
         await self.has(mine, within=within)
 
@@ -294,11 +303,7 @@ class StreamReader:
         ) as socket:
             self._socket = socket
             self.connections += 1
-            # Of the own room, which is followed once it was reset, nothing else was asked.
-            items = [
-                mark.item(channel, self.options if channel in self.channels else None)
-                for channel, mark in self._bookmarks.items()
-            ]
+            items = [mark.item(channel, self.options.get(channel)) for channel, mark in self._bookmarks.items()]
             await socket.send(json.dumps({"id": self.connections, "type": "subscribe", "channels": items}))
             async for text in socket:
                 self._take(json.loads(text))
@@ -356,7 +361,7 @@ class StreamReader:
     def _note_close(self, error: BaseException) -> None:
         code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else 1006
         self.closes.append(code)
-        if isinstance(error, InvalidStatus) and error.response.status_code != 503:
+        if isinstance(error, InvalidStatus) and error.response.status_code not in PASSING_STATUSES:
             raise RuntimeError(f"handshake refused with {error.response.status_code}: {error.response.body!r}")
         if 3500 <= code <= 3999 or code >= 4500:
             self.problems.append(f"closed for good with {code}: {error}")

@@ -15,7 +15,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
 
 from hub.stream.members import MAX_OFFSET
 from rooms.names import is_of_log
@@ -44,10 +43,10 @@ class Cursor:
     rooms: Mapping[str, Place] = field(default_factory=dict[str, Place])
     is_lost: bool = False
 
-    def item(self, channel: str) -> Any:
-        """Return the channel's item of a subscribe frame: from where it goes on."""
+    def place_in(self, channel: str) -> Mapping[str, str]:
+        """Return from where the channel goes on, as its item of a subscribe frame says it; nothing: from the present."""
         if self.is_lost:
-            return {"channel": channel, "offset": "0", "epoch": _NO_EPOCH}
+            return {"offset": "0", "epoch": _NO_EPOCH}
         if not is_of_log(channel):
             place = self.rooms.get(digest_of(channel))
         elif self.log is None:
@@ -55,7 +54,7 @@ class Cursor:
         else:
             # What was told of the position itself comes again, and is left out (places.py).
             place = (self.log[0] - self.kinds_have_it, self.log[1])
-        return channel if place is None else {"channel": channel, "offset": str(place[0]), "epoch": place[1]}
+        return {} if place is None else {"offset": str(place[0]), "epoch": place[1]}
 
 
 def cursor_of(text: str) -> Cursor:

@@ -20,6 +20,7 @@ from core.operations.runner import check
 from hub.stream.codes import NOT_JOINED, OVERLOADED, RESTART
 from hub.stream.connection import Connection
 from hub.stream.door import WRITE_HIGH_WATER_BYTES, StreamDoor
+from hub.stream.live_channels import heads_of_views
 from hub.stream.plain.asked import Stream, check_channels, events_asked, poll_asked
 from hub.stream.plain.places import Places
 from hub.stream.plain.polls import PollOutbound
@@ -138,7 +139,7 @@ class PlainDoor:
             self._door.look_again(connection)
             await self._wait(request, connection, outbound, wait)
             connection.receive(_POSITION)
-            return outbound.answer()
+            return outbound.answer(heads_of_views(connection.channels.values()))
         finally:
             connection.closed()
             self._door.forget(connection)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import orjson
 
 from core.events.event import namespace_of
-from hub.stream.plain.cursor import Cursor, digest_of, room_text, text_of
+from hub.stream.plain.cursor import Cursor, Place, digest_of, room_text, text_of
 from hub.stream.plain.wire import EVENT, ROOM_EVENT, US
 from rooms.names import is_of_log
 
@@ -63,6 +63,7 @@ class Places:
         of_rooms = any(not is_of_log(each) for each in channels)
         kinds = {namespace_of(each) for each in channels if ":" in each}
         self._is_simple = not of_rooms and not kinds & self._channels
+        self._only_room = next(iter(self._channels)) if of_rooms and len(self._channels) == 1 else ""
 
     @property
     def is_answered(self) -> bool:
@@ -75,9 +76,14 @@ class Places:
         return not self._resetting
 
     @property
-    def is_of_log_alone(self) -> bool:
-        """Whether an event's cursor is its position alone: no live rooms, and no event in two of the channels."""
-        return self._is_simple and self._is_answered and self._told is None and not self._resetting
+    def sole(self) -> tuple[str, str] | None:
+        """Of a client whose cursor is one position: the room's name, or nothing for the log, and the epoch; None: of all others."""
+        if not self._is_answered or self._resetting:
+            return None
+        if self._only_room:
+            place = self._rooms.get(self._only_room)
+            return None if place is None or self._held or self._log is not None else (self._only_room, place[1])
+        return ("", self._log[1]) if self._is_simple and self._told is None and self._log is not None else None
 
     @property
     def log(self) -> tuple[int, str] | None:
@@ -90,10 +96,19 @@ class Places:
         of_log = given.log is not None and is_of_log(channel)
         return given.is_lost or of_log or digest_of(channel) in given.rooms
 
-    def pass_to(self, position: int) -> None:
-        """Note that everything of the log up to there has been told; for clients with `is_of_log_alone`."""
-        if self._log is not None:
-            self._log = position, self._log[1]
+    @property
+    def place(self) -> tuple[Place | None, str]:
+        """Where a client with a `sole` position is, and how a room's part of its cursor is written."""
+        if self._only_room:
+            return self._rooms.get(self._only_room), self._texts.get(self._only_room, "")
+        return self._log, ""
+
+    def pass_to(self, place: Place | None, text: str) -> None:
+        """Be where another client with the same `sole` position is, that has just been told what this one is told now."""
+        if place is not None and self._only_room:
+            self._rooms[self._only_room], self._texts[self._only_room] = place, text
+        elif place is not None:
+            self._log = place
 
     def text(self) -> str:
         """Return the cursor."""
@@ -103,6 +118,12 @@ class Places:
         """Let rooms that were reset when they were joined go on from there: they had no beginning to tell."""
         for channel in self._held.keys() - self._late:
             self._put(channel, self._held.pop(channel))
+
+    def pass_rooms(self, heads: Mapping[str, Place]) -> None:
+        """Note that everything of these live rooms up to there has been told, or is not shown to this client."""
+        for channel, place in heads.items():
+            if channel in self._rooms and channel not in self._held and channel not in self._resetting:
+                self._put(channel, place)
 
     def waits(self, channel: str) -> bool:
         """Tell whether the room was reset after it was joined, and has not told its beginning yet."""

@@ -5,9 +5,11 @@ cursor. What comes after the answer was made is not in it, and not behind its cu
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from hub.stream.outbound import Bounds, Outbound
+from hub.stream.plain.cursor import Place
 from hub.stream.plain.places import PASSING, Places, Taken
 from hub.stream.plain.wire import NUL
 
@@ -48,11 +50,16 @@ class PollOutbound(Outbound):
         super().shut()
         self.ready.set()
 
-    def answer(self) -> bytes:
-        """Return the answer's body; whatever comes from now on is for the next poll."""
-        self._is_done = True
+    def answer(self, rooms: Mapping[str, Place]) -> bytes:
+        """Return the answer's body; whatever comes from now on is for the next poll.
+
+        `rooms` are the heads of live rooms of which a view may have hidden the last events: the next poll need not see those.
+        """
         if self._size < MOST_BYTES:  # else a beginning may be on its way
             self._places.settle()
+        if not self._is_done:
+            self._places.pass_rooms(rooms)
+        self._is_done = True
         return b'{"frames":[%b],"cursor":"%b"}' % (b",".join(self.frames), self._places.text().encode())
 
     def _collect(self, payload: bytes, mark: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from hub.stream.connection import Connection
 from hub.stream.frames import TEXT, framed
 from hub.stream.outbound import Bounds, Outbound, Transport
+from hub.stream.plain.cursor import Place
 from hub.stream.plain.places import PASSING, Places, Taken
 from hub.stream.plain.wire import NUL
 
@@ -20,15 +21,15 @@ MOST_LATE_BYTES = 16 * 1024
 
 
 class Written:
-    """The last messages that clients of the log alone got: the next ones get the same bytes. One of a node."""
+    """The last messages that clients of the log alone, or of one room alone, have got: the next get the same. One of a node."""
 
-    __slots__ = ("data", "epoch", "messages", "position")
+    __slots__ = ("data", "messages", "place", "sole")
 
     def __init__(self) -> None:
         self.data: bytes | None = None
-        self.epoch = ""
+        self.sole: tuple[str, str] | None = None
         self.messages = b""
-        self.position = 0
+        self.place: tuple[Place | None, str] = (None, "")
 
 
 class EventOutbound(Outbound):
@@ -72,17 +73,15 @@ class EventOutbound(Outbound):
 
     def _messages(self, data: bytes) -> bytes:
         places, written = self._places, self._written
-        log = places.log
-        is_shared = log is not None and places.is_of_log_alone and self._watcher is None
-        if is_shared and log is not None and written.data is data and written.epoch == log[1]:
-            places.pass_to(written.position)
+        sole = places.sole if self._watcher is None else None
+        if sole is not None and written.data is data and written.sole == sole:
+            places.pass_to(*written.place)
             return written.messages
         pieces = data.split(NUL)
         taken = [places.take(payload, mark) for payload, mark in zip(pieces[:-1:2], pieces[1::2], strict=True)]
         messages = b"".join(map(self._message, taken, pieces[:-1:2])) + pieces[-1]
-        if is_shared and log is not None and all(each.type == "event" and each.is_known for each in taken):
-            written.data, written.epoch, written.messages = data, log[1], messages
-            written.position = places.log[0] if places.log is not None else 0
+        if sole is not None and places.sole == sole and all(each.type == "event" and each.is_known for each in taken):
+            written.data, written.sole, written.messages, written.place = data, sole, messages, places.place
         return messages
 
     def _message(self, taken: Taken, payload: bytes) -> bytes:

@@ -23,6 +23,7 @@ _ANNOUNCED = frozenset({RESTART, OVERLOADED})
 # When a client comes back that nobody has given a slot: those that end together do not come together.
 RETURN_MS, RETURN_SPREAD_MS = 1000, 3000
 _STEP = 0.6180339887498949
+_NO_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
 class PlainWire(JsonWire):
@@ -42,12 +43,17 @@ class PlainWire(JsonWire):
         return ceil(RETURN_MS + RETURN_SPREAD_MS * self._phase)
 
     def frame(self, fields: Mapping[str, Any]) -> bytes:
-        """As Wire.frame; an event that is not whole (view_rooms.py) is one too."""
-        if fields["type"] == "event":
-            channel = fields["channel"].encode()
-            mark = b"event\x1f%b\x1f%b\x1f%b" % (fields["offset"].encode(), channel, channel)
-            return b"%b\0%b\0" % (self.payload(fields), mark)
-        return b"%b\0%b\0" % (self.payload(fields), fields["type"].encode())
+        """As Wire.frame."""
+        return b"%b\0%b\0" % (_on_one_line(self.payload(fields)), fields["type"].encode())
+
+    def shown(self, entry: Entry, channel: str, **fields: Any) -> bytes:
+        """As Wire.shown."""
+        frame = {"type": "event", "channel": channel, "offset": str(entry.position), **fields}
+        return b"%b\0%b\0" % (_on_one_line(self.payload(frame)), _mark(entry, channel.encode()))
+
+    def passed(self, offset: int, epoch: str) -> bytes:
+        """As Wire.passed: the cursor goes on, so that who is cut, or polls, need not look at all that once more."""
+        return self.position(offset, epoch)
 
     def farewell(self, code: CloseCode) -> bytes:
         """As Wire.farewell: there is no close frame, so the code stands in a `disconnect`."""
@@ -60,16 +66,22 @@ class PlainWire(JsonWire):
         return channel.encode() + NUL + super().event_prefix(channel)
 
     def event_end(self, envelope: str) -> bytes:
-        """As Wire.event_end, on one line: between values JSON may have line ends, which would be the stream's."""
-        end = super().event_end(envelope)
-        return end if b"\n" not in end and b"\r" not in end else end.replace(b"\n", b" ").replace(b"\r", b" ")
+        """As Wire.event_end, on one line."""
+        return _on_one_line(super().event_end(envelope))
 
     def event(self, prefix: bytes, entry: Entry, envelope: bytes) -> bytes:
         """As Wire.event."""
         channel, _, prefix = prefix.partition(NUL)
-        head = self.event_head(prefix, entry)
-        if isinstance(entry, LiveEntry):
-            mark = b"room\x1f%d\x1f%b\x1f%b" % (entry.position, channel, entry.epoch.encode())
-        else:
-            mark = b"event\x1f%d\x1f%b\x1f%b" % (entry.position, channel, entry.channel.encode())
-        return b"%b%b\0%b\0" % (head, envelope, mark)
+        return b"%b%b\0%b\0" % (self.event_head(prefix, entry), envelope, _mark(entry, channel))
+
+
+def _mark(entry: Entry, channel: bytes) -> bytes:
+    """Write what an event in `channel` means for the cursor."""
+    if isinstance(entry, LiveEntry):
+        return b"room\x1f%d\x1f%b\x1f%b" % (entry.position, channel, entry.epoch.encode())
+    return b"event\x1f%d\x1f%b\x1f%b" % (entry.position, channel, entry.channel.encode())
+
+
+def _on_one_line(payload: bytes) -> bytes:
+    """Write JSON without line ends, which it may have between values: they would be the stream's."""
+    return payload if b"\n" not in payload and b"\r" not in payload else payload.translate(_NO_LINE_ENDS)

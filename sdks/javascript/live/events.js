@@ -3,10 +3,9 @@
  * subscribed stands in the URL, so another channel means another answer; the last event's id goes on where the former ended.
  */
 
-import { isAfter } from "./rules.js";
+import { Followed, NEEDS_SOCKET } from "./followed.js";
 import { parsed } from "./socket.js";
 
-const OF_LOG = /^(agents|knowledge|twins|events)(:[^/]*)?$/;
 // Channels that are subscribed one after the other share an answer.
 const GATHER_MS = 20;
 // The hub says something every 25 s.
@@ -16,7 +15,6 @@ const HELD_BACK_MS = 5_000;
 const PADDING = 4096;
 // Statuses that speak of channels, where none of them can be had.
 const OF_CHANNELS = [403, 404, 422];
-const BESIDE = new Set(["filter", "presence", "delta", "since", "after_event"]);
 
 export class EventsConnection {
   #url;
@@ -26,9 +24,9 @@ export class EventsConnection {
   #reading = null;
   #code = 1006;
   #token = "";
-  /** @type {Map<string, {id: number | null, place: object | null}>} by channel; `id` of the subscribe that is not answered yet */
-  #channels = new Map();
-  #cursor = "";
+  #channels = new Followed();
+  /** Channels of which it is being found out where they begin, with the id of their subscribe. */
+  #beginning = new Map();
   #gathering = null;
   #padding = "";
 
@@ -58,11 +56,11 @@ export class EventsConnection {
   }
 
   send(frame) {
-    const { type, id, channels } = frame;
+    const { type, channels } = frame;
     if (type === "authenticate") this.#authenticate(frame);
     else if (type === "ping") this.#again(() => {}); // a new answer is a sign of life
-    else if (type === "subscribe") this.#subscribe(id, channels);
-    else if (type === "unsubscribe") this.#again(() => channels.forEach((name) => this.#channels.delete(name)));
+    else if (type === "subscribe") this.#subscribe(frame);
+    else if (type === "unsubscribe") this.#again(() => channels.forEach((name) => this.#remove(name)));
     else this.#request(frame);
   }
 
@@ -85,15 +83,32 @@ export class EventsConnection {
     queueMicrotask(() => this.#on.frame(frame));
   }
 
-  #subscribe(id, items) {
-    const refused = items.filter((item) => Object.keys(item).some((name) => BESIDE.has(name)));
-    const error = { code: "SERVICE_UNAVAILABLE", message: "This needs a socket" };
-    if (refused.length) this.#tell({ type: "subscribed", id, channels: refused.map(({ channel }) => ({ channel, error })) });
-    const rest = items.filter((item) => !refused.includes(item));
-    if (!rest.length) return;
-    this.#again(() => {
-      for (const { channel, offset, epoch } of rest) this.#channels.set(channel, { id, place: offset ? { offset, epoch } : null });
-    });
+  #subscribe({ id, channels }) {
+    this.#add(id, channels.filter((item) => !begins(item)));
+    for (const item of channels.filter(begins)) this.#place(id, item);
+  }
+
+  #add(id, channels) {
+    this.#again(() => this.#channels.add({ id, channels }).forEach((each) => this.#tell(each)));
+  }
+
+  #remove(channel) {
+    this.#beginning.delete(channel);
+    this.#channels.remove(channel);
+  }
+
+  /** Find out where a channel begins that has no place yet, by a poll of it alone: a stream of several has one cursor. */
+  async #place(id, { since, after_event, ...item }) {
+    const { channel } = item;
+    this.#beginning.set(channel, id);
+    const query = new URLSearchParams({ subscribe: JSON.stringify({ channel, since, after_event }), wait: 0 });
+    const answer = await this.#body(`v2/stream/poll?${query}`);
+    // Nobody wants it any more, or it is asked for again.
+    if (this.#beginning.get(channel) !== id) return;
+    this.#beginning.delete(channel);
+    const { offset, epoch, error } = answer?.frames?.[0].channels[0] ?? { error: answer?.error ?? NEEDS_SOCKET };
+    if (error) this.#tell({ type: "subscribed", id, channels: [{ channel, error }] });
+    else this.#add(id, [{ ...item, offset, epoch }]);
   }
 
   #again(change) {
@@ -113,7 +128,7 @@ export class EventsConnection {
 
   async #read() {
     this.#reading?.abort();
-    if (!this.#channels.size) return;
+    if (this.#channels.isEmpty) return this.#tell({ type: "comment" }); // what was asked is answered
     const { signal } = (this.#reading = new AbortController());
     const heldBack = this.#padding ? undefined : setTimeout(() => signal.aborted || this.#pad(), HELD_BACK_MS);
     try {
@@ -129,10 +144,9 @@ export class EventsConnection {
   }
 
   #fetchStream(signal) {
-    const query = [...this.#channels.keys()].map((name) => `channel=${encodeURIComponent(name)}`).join("&");
-    const cursor = this.#cursor || this.#first();
+    const { query, cursor } = this.#channels;
     const headers = { Accept: "text/event-stream", ...(cursor && { "Last-Event-ID": cursor }) };
-    return this.#send(`v2/stream/events?${query}${this.#padding}`, { headers, signal });
+    return this.#send(`v2/stream/events?${new URLSearchParams(query)}${this.#padding}`, { headers, signal });
   }
 
   /** None of the channels can be had, or the stream itself cannot. */
@@ -141,15 +155,7 @@ export class EventsConnection {
     const { error } = await answer.json();
     // A hub of before that door.
     if (error.code === "RESOURCE_NOT_FOUND") return this.#on.closed({ code: 1006, status: answer.status });
-    this.#subscribed([...this.#channels.keys()].map((channel) => ({ channel, error })));
-  }
-
-  /** The places of a socket as a cursor: of the log the one that is least far; others cannot be said, and are reset where they are not the end. */
-  #first() {
-    const places = [...this.#channels].filter(([name, { place }]) => place && OF_LOG.test(name)).map(([, { place }]) => place);
-    if (!places.length) return "";
-    const { offset, epoch } = places.reduce((a, b) => (isAfter(a.offset, b.offset) ? b : a));
-    return `${offset}.${epoch}`;
+    this.#hand(this.#channels.refuse(error));
   }
 
   /** Read messages (HTML Living Standard, section 9.2.6), as the hub writes them: one line of data each. */
@@ -165,31 +171,17 @@ export class EventsConnection {
 
   #message(message) {
     let frame = { type: "comment" }; // anything is a sign of life
+    let cursor = "";
     for (const line of message.split("\n")) {
-      if (line.startsWith("id: ")) this.#cursor = line.slice(4);
+      if (line.startsWith("id: ")) cursor = line.slice(4);
       else if (line.startsWith("data: ")) frame = parsed(line.slice(6)) ?? frame;
     }
     if (frame.type === "disconnect") this.#code = frame.code;
-    if (frame.type === "subscribed") this.#subscribed(frame.channels);
-    else this.#on.frame(frame.type === "welcome" ? { type: "comment" } : frame);
+    this.#hand(this.#channels.take(frame, cursor));
   }
 
-  #subscribed(items) {
-    for (const item of items) {
-      const { id, place } = this.#channels.get(item.channel) ?? {};
-      // The cursor was that of the channel that is least far: others get again what they have.
-      const isBefore = place?.epoch === item.epoch && isAfter(place.offset, item.offset);
-      if (id) this.#on.frame({ type: "subscribed", id, channels: [isBefore ? { ...item, offset: place.offset } : item] });
-      this.#joined(item);
-    }
-  }
-
-  #joined({ channel, offset, epoch, error }) {
-    const known = this.#channels.get(channel);
-    if (error || !known) return this.#channels.delete(channel);
-    const isElsewhere = known.place && !OF_LOG.test(channel) && (known.place.offset !== offset || known.place.epoch !== epoch);
-    if (isElsewhere) this.#on.frame({ type: "reset", channel, offset, epoch, reason: "history" });
-    Object.assign(known, { id: null, place: null });
+  #hand(frames) {
+    for (const frame of frames) this.#on.frame(frame);
   }
 
   // Requests.
@@ -199,7 +191,7 @@ export class EventsConnection {
     const query = new URLSearchParams({ ...more, ...(offset && { after: offset }) });
     const isWrite = type === "publish";
     if (!isWrite && type !== "history" && !(type === "presence" && data === undefined)) {
-      return this.#tell({ type: "error", id, error: { code: "SERVICE_UNAVAILABLE", message: "This needs a socket" } });
+      return this.#tell({ type: "error", id, error: NEEDS_SOCKET });
     }
     const options = isWrite
       ? { method: "POST", body: JSON.stringify({ data }), headers: { "Content-Type": "application/json" } }
@@ -227,4 +219,8 @@ export class EventsConnection {
     const { error } = (await answer.json().catch(() => null)) ?? {};
     this.#on.closed({ code: 1006, status: answer.status, reason: error?.message, ...(seconds && { retry_after_ms: seconds * 1000 }) });
   }
+}
+
+function begins(item) {
+  return ("since" in item || "after_event" in item) && !("offset" in item || "speed" in item);
 }

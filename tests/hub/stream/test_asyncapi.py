@@ -17,7 +17,8 @@ from hub.stream.protocol import CLIENT_FRAMES
 from hub.stream.schemas import CLIENT, SERVER
 from hub.stream.schemas import document as schema_of
 from tests.harness.frame_schemas import is_well_formed
-from tests.hub.stream.test_protocol import FRAME, protocol
+from tests.hub.stream.receiving import protocol
+from tests.hub.stream.test_any_frame import FRAME
 
 DOCUMENT = document()
 

@@ -56,6 +56,10 @@ def said(channel: str, offset: int) -> bytes:
     return WIRE.event(WIRE.event_prefix(channel), entry, WIRE.envelope(entry))
 
 
+def seen(channel: str, entry: Entry) -> bytes:
+    return WIRE.shown(entry, channel, left=True, event={})
+
+
 def tell(at: Places, *frames: bytes) -> list[str | None]:
     """Take the frames; return the cursor after each, None where it does not move."""
     pieces = b"".join(frames).split(NUL)
@@ -69,15 +73,15 @@ class TestText:
     def test_what_cannot_be_read_is_a_place_that_is_gone(self, text: str):
         """So every channel is reset, and the client is well again; it is told, and nothing is lost in silence."""
         assert cursor_of(text) == Cursor(is_lost=True)
-        assert cursor_of(text).item("agents") == {"channel": "agents", "offset": "0", "epoch": "?"}
+        assert cursor_of(text).place_in("agents") == {"offset": "0", "epoch": "?"}
 
     def test_none_is_the_present(self):
         """As a channel without an offset on a socket."""
-        assert cursor_of("").item("agents") == "agents"
+        assert cursor_of("").place_in("agents") == {}
 
     def test_of_the_log_it_is_the_position(self):
         """With the epoch, for every channel of the log."""
-        assert cursor_of(f"1042.{EPOCH}").item("twins") == {"channel": "twins", "offset": "1042", "epoch": EPOCH}
+        assert cursor_of(f"1042.{EPOCH}").place_in("twins") == {"offset": "1042", "epoch": EPOCH}
 
     def test_any_cursor_is_read_as_it_was_written(self):
         """By chance; the text is one that a header and a query may have as it is."""
@@ -93,7 +97,7 @@ class TestText:
             found = cursor_of(text)
             assert (found.log, found.kinds_have_it) == (log, half)
             for name, (offset, epoch) in rooms.items():
-                assert found.item(name) == {"channel": name, "offset": str(offset), "epoch": epoch}
+                assert found.place_in(name) == {"offset": str(offset), "epoch": epoch}
             assert all(each.isalnum() or each in "-._~" for each in text)
 
     def test_changed_cursors_are_never_taken_for_more_than_places(self):
@@ -104,7 +108,7 @@ class TestText:
             text = list(good)
             for _ in range(rng.randrange(1, 4)):
                 text[rng.randrange(len(text))] = chr(rng.randrange(1, 300))
-            cursor_of("".join(text)).item("chat:a")
+            cursor_of("".join(text)).place_in("chat:a")
 
 
 class TestPlaces:
@@ -122,7 +126,7 @@ class TestPlaces:
         at = places("agents", AGENT)
         *_, half, whole = tell(at, subscribed("agents", AGENT), event("agents", 6, AGENT), event(AGENT, 6))
         assert (half, whole) == (f"6k.{EPOCH}", f"6.{EPOCH}")
-        assert cursor_of(f"6k.{EPOCH}").item(AGENT) == {"channel": AGENT, "offset": "5", "epoch": EPOCH}
+        assert cursor_of(f"6k.{EPOCH}").place_in(AGENT) == {"offset": "5", "epoch": EPOCH}
         back = places("agents", AGENT, cursor=f"6k.{EPOCH}")
         frames = (subscribed("agents", AGENT, recovered=True), event("agents", 6, AGENT), event(AGENT, 6))
         assert tell(back, *frames) == [f"6k.{EPOCH}", None, f"6.{EPOCH}"]
@@ -168,8 +172,8 @@ class TestPlaces:
     def test_rooms_have_places_of_their_own(self):
         at = places("chat:a", "chat:b")
         *_, last = tell(at, subscribed("chat:a", "chat:b", epoch="n.m"), said("chat:b", 6))
-        assert cursor_of(str(last)).item("chat:a") == {"channel": "chat:a", "offset": "5", "epoch": "n.m"}
-        assert cursor_of(str(last)).item("chat:b") == {"channel": "chat:b", "offset": "6", "epoch": "n.m"}
+        assert cursor_of(str(last)).place_in("chat:a") == {"offset": "5", "epoch": "n.m"}
+        assert cursor_of(str(last)).place_in("chat:b") == {"offset": "6", "epoch": "n.m"}
 
     def test_room_that_nobody_asked_for_moves_nothing(self):
         """The own room is there without asking."""
@@ -213,3 +217,40 @@ def test_frames_are_those_of_a_socket():
         "event": {"id": "x", "data": {}},
     }
     assert (mark, rest) == (f"event\x1f6\x1fagents\x1f{AGENT}".encode(), b"")
+
+
+class TestViews:
+    """Frames of views mean what those of whole events mean."""
+
+    def test_first_of_two_frames_of_an_event(self):
+        """The kind's channel shows it in its own way, and that of the resource is yet to follow."""
+        at = places("agents", AGENT)
+        tell(at, subscribed("agents", AGENT))
+        entry = Entry(6, AGENT, '{"id":"x"}')
+        assert tell(at, seen("agents", entry), event(AGENT, 6)) == [f"6k.{EPOCH}", f"6.{EPOCH}"]
+
+    def test_live_room(self):
+        """It has offsets of its own."""
+        at = places("agents", "chat:a")
+        tell(at, subscribed("agents", "chat:a"))
+        (cursor,) = tell(at, seen("chat:a", LiveEntry(9, "chat:a", "{}", 9, "")))
+        assert cursor == text_of((5, EPOCH), [room_text("chat:a", (9, EPOCH))], kinds_have_it=False)
+
+    def test_room_whose_last_events_were_hidden(self):
+        """Goes on from there, unless it is yet to be told what was said so far."""
+        at = places("chat:a", "chat:b")
+        tell(at, subscribed("chat:a"))
+        at.pass_rooms({"chat:a": (9, EPOCH), "chat:b": (9, EPOCH)})
+        assert at.text() == text_of(None, [room_text("chat:a", (9, EPOCH))], kinds_have_it=False)
+        held = places("chat:a", cursor=at.text(), beginnings=True)
+        tell(held, subscribed("chat:a", offset=2, epoch="n"), WIRE.reset("chat:a", 2, "n", "epoch"))
+        held.pass_rooms({"chat:a": (3, "n")})
+        assert held.text() == at.text()
+
+    def test_it_is_one_line(self):
+        """Between values JSON may have line ends."""
+        entry = Entry(6, "agents", "{}")
+        payload, _, _ = WIRE.shown(entry, "agents", event=orjson.Fragment(b'{"a":\n1,\r\n"b":2}')).partition(NUL)
+        assert b"\n" not in payload
+        assert b"\r" not in payload
+        assert orjson.loads(payload)["event"] == {"a": 1, "b": 2}

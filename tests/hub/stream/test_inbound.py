@@ -108,7 +108,7 @@ async def test_frame_over_the_rate_is_refused_by_name_and_the_next_second_takes_
         refused = await client.ask({"type": "subscribe", "channels": ["agents"]})
         assert refused["type"] == "error"
         assert (refused["error"]["code"], refused["error"]["retry_after"]) == ("RATE_LIMIT_EXCEEDED", 1)
-        assert node.door.sockets[0].channels == set()
+        assert node.door.sockets[0].channels == {}
         await clock.advance(1.0)
         assert (await client.subscribe("agents"))["channels"][0]["channel"] == "agents"
         assert node.door.counts.inbound.refused == 1

@@ -1,18 +1,16 @@
 """Node, or a run that says loudly that it was not there."""
 
 import shutil
-from contextlib import nullcontext
 
 import pytest
 
-from tests.sdks.javascript.node import OLDEST_NODE, node_command
+from tests.harness.loudly import say_loudly
+from tests.harness.node_reader import OLDEST_NODE, node_command
 
 
 def skip_loudly(request: pytest.FixtureRequest, reason: str) -> None:
     """Skip the test; the run says so beside the dots."""
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-    with nullcontext() if capture is None else capture.global_and_fixture_disabled():
-        print(f"\n{reason}", flush=True)
+    say_loudly(request, reason)
     pytest.skip(reason)
 
 

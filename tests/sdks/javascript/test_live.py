@@ -2,6 +2,7 @@
 
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,12 @@ from core.store.engines import EngineUrls
 from tests.faults.conftest import WriteOn, seed, write_on
 from tests.harness.hub_process import HubProcesses
 from tests.harness.ledger import Ledger
+from tests.harness.node_reader import NodeReader
 from tests.harness.organisations import Organisation
 from tests.harness.proxy import Address, FaultProxies, ProxiedConnection
 from tests.harness.rest_client import RestClient
 from tests.harness.valkey import OwnRedis
 from tests.harness.waiting import eventually
-from tests.sdks.javascript.node import NodeReader
 
 __all__ = ["seed", "write_on"]
 pytestmark = pytest.mark.usefixtures("node")
@@ -263,6 +264,78 @@ async def test_events_go_on_where_sockets_are_blocked(
         call = await reader.ask("ask", frame={"type": "call", "operation": "agents.list", "input": {}})
         assert call["error"]["code"] == "SERVICE_UNAVAILABLE"
         assert await reader.close() == 0
+
+
+async def test_options_hold_where_sockets_are_blocked(
+    hubs: HubProcesses, urls: EngineUrls, organisation: Organisation, proxies: FaultProxies
+):
+    """A filter, states by deltas, which come whole, and presence, over cuts and while channels come and go."""
+    hub = await hubs.start(urls=urls)
+    gate = await proxies.open(hub.base_url)
+    gate.on_connect = lambda connection: connection.up.forbid(b"upgrade: websocket")
+    key = await organisation.key()
+    text = "long " * 100
+    async with RestClient(hub.base_url, key) as rest, NodeReader(gate.url(), key, ["events"], hurry=True) as reader:
+        await reader.is_live()
+        reader.do("join", channel="agents", item={"filter": {"name": "Ada"}})
+        reader.do("join", channel="twins", item={"delta": True})
+        await eventually(lambda: {"agents", "twins"} <= {item["channel"] for item in reader.joined})
+        made = (await rest.call("POST", "/v2/twins", {"name": "Pump", "data": {"text": text, "load": 0}})).body
+        for load in range(1, 9):
+            await rest.call("PUT", f"/v2/twins/{made['id']}", {"name": "Pump", "data": {"text": text, "load": load}})
+            await rest.call("POST", "/v2/agents", {"name": "Ada" if load % 2 else "Bob", "type": "assistant"})
+            if load == 3:
+                gate.cut_all()
+            elif load == 6:
+                reader.do("join", channel="knowledge")
+        await eventually(lambda: len(data_of(reader, "twins")) == 9, what="nine states")
+        await eventually(lambda: len(data_of(reader, "agents")) == 4, what="four agents")
+        twins = data_of(reader, "twins")
+        assert [each["data"]["load"] for each in twins] == list(range(9))
+        assert {each["data"]["text"] for each in twins} == {text}
+        assert {each["name"] for each in data_of(reader, "agents")} == {"Ada"}
+        ada = f"agents:{(await rest.call('GET', '/v2/agents')).body['data'][0]['id']}"
+        reader.do("join", channel=ada, item={"since": LONG_AGO})
+        await eventually(lambda: data_of(reader, ada), what="what came since then")
+        reader.do("members", channel="chat:lobby")
+        async with NodeReader(hub.base_url, await organisation.key(), ["chat:lobby"]) as other:
+            await other.is_live()
+            await eventually(lambda: members_seen(reader) == 2, what="both are there")
+            assert await other.close() == 0
+        await eventually(lambda: members_seen(reader) == 1, what="the other has gone")
+
+
+async def test_reader_that_is_behind_misses_nothing_where_sockets_are_blocked(
+    hubs: HubProcesses, urls: EngineUrls, organisation: Organisation, proxies: FaultProxies
+):
+    """Its channel is left, and joined again at its own place, while another goes on."""
+    hub = await hubs.start(urls=urls)
+    gate = await proxies.open(hub.base_url)
+    gate.on_connect = lambda connection: connection.up.forbid(b"upgrade: websocket")
+    key = await organisation.key()
+    async with NodeReader(gate.url(), key, ["agents", "knowledge"], hurry=True, loop=True) as reader:
+        await reader.is_live()
+        reader.do("pause")
+        await written(organisation, urls, 1000, 1000, 1000)
+        ledger = await log_of(organisation)
+        reader.do("go")
+        reader.channels = ["agents"]
+        await reader.has_all(ledger.log)
+        reader.check(ledger.log)
+
+
+LONG_AGO = "2001-01-31T12:00:00Z"
+
+
+def data_of(reader: NodeReader, channel: str) -> list[Any]:
+    """Return the data of a channel's events."""
+    return [each.event["data"] for each in reader.received if each.channel == channel]
+
+
+def members_seen(reader: NodeReader) -> int:
+    """Return how many members it has drawn last."""
+    told = [each["members"] for each in reader.told if each["told"] == "members"]
+    return len(told[-1]) if told else 0
 
 
 async def test_sockets_that_become_blocked_double_nothing_in_channels_that_are_further(

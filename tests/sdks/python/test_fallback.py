@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from aimatrix.live import Changed, LiveClient, RequestRefused, State
+from aimatrix.live import Changed, ChannelRefused, Frame, LiveClient, RequestRefused, State
 from core.store.engines import EngineUrls
 from tests.faults.conftest import WriteOn
 from tests.harness.hub_process import HubProcess, HubProcesses
@@ -113,6 +113,107 @@ async def test_live_room_is_published_into_and_read_beside(
         await live.call("agents.list")
     with pytest.raises(RequestRefused):
         await live.publish("nowhere:x", 1)
+
+
+async def test_filter_holds_over_cuts_without_a_socket(
+    hub: HubProcess, gate: FaultProxy, organisation: Organisation, open_client: OpenClient
+):
+    """Only what matches, once, beside channels without one that come and go."""
+    live = await open_client(gate.url(), await organisation.key(), draw=quick).live()
+    async with (
+        RestClient(hub.base_url, await organisation.key()) as rest,
+        live.subscribe("agents", options={"filter": {"name": "Ada"}}) as agents,
+    ):
+        await agents.joined()
+        for number in range(12):
+            name = "Ada" if number % 2 else "Bob"
+            new = {"name": name, "type": "assistant", "metadata": {"number": number}}
+            assert (await rest.call("POST", "/v2/agents", new)).status == 201
+            if number == 5:
+                gate.cut_all()
+            elif number == 8:
+                async with live.subscribe("twins") as twins:
+                    await twins.joined()
+        came = [(await anext(agents)).data for _ in range(6)]
+        assert [each["metadata"]["number"] for each in came] == [1, 3, 5, 7, 9, 11]
+    assert live.transport == "events"
+
+
+async def test_deltas_are_whole_without_a_socket(
+    hub: HubProcess, gate: FaultProxy, organisation: Organisation, open_client: OpenClient
+):
+    """The same data as a reader without them has, over a cut, and where another channel has the stream begin further back."""
+    key = await organisation.key()
+    live = await open_client(gate.url(), key, draw=quick).live()
+    plain = await open_client(hub.base_url, key).live()
+    async with (
+        RestClient(hub.base_url, key) as rest,
+        live.subscribe("twins", options={"delta": True}) as by_delta,
+        plain.subscribe("twins") as whole,
+    ):
+        await by_delta.joined()
+        await whole.joined()
+        text = "long " * 100
+        async with live.subscribe("agents") as agents:
+            await agents.joined()
+            old = agents.place
+        made = (await rest.call("POST", "/v2/twins", {"name": "Pump", "data": {"text": text, "load": 0}})).body
+        for load in range(1, 13):
+            body = {"name": "Pump", "data": {"text": text, "load": load}}
+            assert (await rest.call("PUT", f"/v2/twins/{made['id']}", body)).status == 200
+            if load == 4:
+                gate.cut_all()
+            elif load == 8:
+                async with live.subscribe("agents", place=old) as agents:
+                    await agents.joined()
+        for _ in range(13):
+            one, other = await anext(by_delta), await anext(whole)
+            assert (one.id, one.data) == (other.id, other.data)
+    assert live.transport == "events"
+
+
+async def test_presence_is_heard_without_a_socket(
+    gate: FaultProxy, organisation: Organisation, open_client: OpenClient
+):
+    """Who comes is told; who came while the stream was opened anew is told of by another version, and read."""
+    live = await open_client(gate.url(), await organisation.key(), draw=quick).live()
+    other = await open_client(gate.url(), await organisation.key(), draw=quick).live()
+    told: list[Frame] = []
+    async with live.subscribe("chat:lobby", options={"presence": True}, on_frame=told.append) as lobby:
+        await lobby.joined()
+        async with other.subscribe("chat:lobby") as guest:
+            await guest.joined()
+            await eventually(lambda: any(len(frame["joined"]) == 1 for frame in told))
+            page = await live.presence("chat:lobby")
+            assert (page["count"]["members"], len(page["members"])) == (2, 2)
+            async with live.subscribe("twins") as twins:
+                await twins.joined()
+                await eventually(lambda: any(frame["after"] == "" for frame in told))
+
+
+async def test_beginning_is_found_without_a_socket(
+    hub: HubProcess, gate: FaultProxy, organisation: Organisation, open_client: OpenClient
+):
+    """Since a time, or after an event, beside a channel that is at the present; what there is not is refused."""
+    key = await organisation.key()
+    async with RestClient(hub.base_url, key) as rest:
+        for name in ("Ada", "Bob", "Cid"):
+            await rest.call("POST", "/v2/agents", {"name": name, "type": "assistant"})
+        live = await open_client(gate.url(), key, draw=quick).live()
+        async with live.subscribe("twins") as twins:
+            await twins.joined()
+            async with live.subscribe(
+                "agents", since="2001-01-31T12:00:00Z", options={"filter": {"name": "Bob"}}
+            ) as agents:
+                found = await anext(agents)
+                assert found.data["name"] == "Bob"
+                await rest.call("POST", "/v2/twins", {"name": "Pump"})
+                assert (await anext(twins)).data["name"] == "Pump"
+            async with live.subscribe("agents", after_event=found.id) as agents:
+                assert (await anext(agents)).data["name"] == "Cid"
+            with pytest.raises(ChannelRefused):
+                await live.subscribe("agents", since="yesterday").joined()
+    assert live.transport == "events"
 
 
 async def test_socket_is_taken_again_once_it_is_let_through(

@@ -27,6 +27,7 @@ _ANSWER_SECONDS = 20.0
 _SILENCE_MS = 40_000
 _MOST_WAITING = 64
 _OF_CHANNELS = (403, 404, 422)
+_BEGINNINGS = frozenset({"since", "after_event"})
 _LOST = (httpx2.HTTPError, OSError)
 # For addresses without TLS: reading the system's authorities takes a tenth of a second of everybody's.
 _NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -39,6 +40,8 @@ class EventsLink:
         self._client = client
         self._clock = clock
         self._channels = FollowedChannels()
+        # Channels of which it is being found out where they begin, with the id of their subscribe.
+        self._beginning: dict[str, int] = {}
         self._incoming: asyncio.Queue[Frame | LinkClosed] = asyncio.Queue()
         self._has_room = asyncio.Event()
         self._token = ""
@@ -62,12 +65,10 @@ class EventsLink:
                 self._token = frame["token"]
                 self._spawn(self._authenticate(frame["id"]))
             case "subscribe":
-                refused = self._channels.add(frame)
-                if refused:
-                    self._tell({"type": "subscribed", "id": frame["id"], "channels": refused})
-                self._read_again()
+                self._subscribe(frame)
             case "unsubscribe":
                 for channel in frame["channels"]:
+                    self._beginning.pop(channel, None)
                     self._channels.remove(channel)
                 self._read_again()
             case "ping":
@@ -125,7 +126,7 @@ class EventsLink:
     async def _one_answer(self) -> LinkClosed | None:
         cursor = self._channels.cursor()
         headers = {**self._headers(), "Accept": "text/event-stream", **({"Last-Event-ID": cursor} if cursor else {})}
-        query = tuple(("channel", name) for name in self._channels)
+        query = tuple(self._channels.query())
         async with self._client.stream("GET", "/v2/stream/events", params=query, headers=headers) as answer:
             if answer.status_code == 200:
                 await self._take(answer)
@@ -156,22 +157,57 @@ class EventsLink:
         frame: Frame = json.loads(data)
         if frame["type"] == "disconnect":
             self._code = frame["code"]
-        for each in self._channels.take(frame):
+        for each in self._channels.take(frame, id):
             self._tell(each)
-        if id:
-            self._channels.take_id(id)
 
     def _refused(self, answer: httpx2.Response) -> LinkClosed | None:
         """None of the channels can be had, or the stream itself cannot."""
         error = _error_of(answer)
         if answer.status_code in _OF_CHANNELS and error is not None:
-            items = [{"channel": name, "error": error} for name in self._channels]
-            for each in self._channels.take({"type": "subscribed", "channels": items}):
+            for each in self._channels.refuse(error):
                 self._tell(each)
             return None
         return _closed_by(answer, error)
 
     # What is asked.
+
+    def _subscribe(self, frame: Frame) -> None:
+        placed = [item for item in frame["channels"] if not _begins(item)]
+        self._add({**frame, "channels": placed})
+        for item in frame["channels"]:
+            if _begins(item):
+                self._beginning[item["channel"]] = frame["id"]
+                self._spawn(self._begin(frame["id"], item))
+
+    def _add(self, frame: Frame) -> None:
+        for each in self._channels.add(frame):
+            self._tell(each)
+        self._read_again()
+
+    async def _begin(self, id: int, item: Mapping[str, Any]) -> None:
+        """Find out where a channel begins that has no place yet, by a poll of it alone: a stream of several has one cursor."""
+        channel = item["channel"]
+        begins = {name: value for name, value in item.items() if name in ("channel", *_BEGINNINGS)}
+        query = {"subscribe": json.dumps(begins), "wait": "0"}
+        found: Mapping[str, Any] = {"channel": channel, "error": NEEDS_SOCKET}
+        with suppress(*_LOST):
+            answer = await self._client.get("/v2/stream/poll", params=query, headers=self._headers())
+            error = _error_of(answer)
+            found = {"channel": channel, "error": error} if error else answer.json()["frames"][0]["channels"][0]
+        if self._beginning.get(channel) != id:
+            return  # nobody wants it any more, or it is asked for again
+        del self._beginning[channel]
+        if "error" in found:
+            self._tell({"type": "subscribed", "id": id, "channels": [found]})
+            return
+        placed = {name: value for name, value in item.items() if name not in _BEGINNINGS}
+        self._add(
+            {
+                "type": "subscribe",
+                "id": id,
+                "channels": [{**placed, "offset": found["offset"], "epoch": found["epoch"]}],
+            }
+        )
 
     async def _authenticate(self, id: int) -> None:
         """Have the hub look at the credential: the answer to this has no body, and opens nothing."""
@@ -202,7 +238,10 @@ class EventsLink:
         else:
             return {"type": "error", "error": NEEDS_SOCKET}
         error = _error_of(answer)
-        return {"type": "result", "result": answer.json()} if error is None else {"type": "error", "error": error}
+        if error is not None:
+            return {"type": "error", "error": error}
+        # A page of members is a frame of its own, as over a socket.
+        return {**answer.json(), "type": kind} if kind == "presence" else {"type": "result", "result": answer.json()}
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}"}
@@ -232,6 +271,10 @@ async def open_events(url: str, *, tls: ssl.SSLContext | None, clock: Clock) -> 
 @cache
 def _authorities() -> ssl.SSLContext:
     return ssl.create_default_context()
+
+
+def _begins(item: Mapping[str, Any]) -> bool:
+    return not _BEGINNINGS.isdisjoint(item) and "offset" not in item and "speed" not in item
 
 
 def _closed_by(answer: httpx2.Response, error: Mapping[str, Any] | None) -> LinkClosed:

@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,8 +16,8 @@ from tests.harness.ledger import Logged, problems_of_channel
 from tests.harness.stream_client import Received
 from tests.harness.waiting import END_SECONDS, cancelled, eventually
 
-SDK = Path(__file__).resolve().parents[3] / "sdks" / "javascript"
-READER = Path(__file__).with_name("reader.mjs")
+SDK = Path(__file__).resolve().parents[2] / "sdks" / "javascript"
+READER = Path(__file__).with_name("node_reader.mjs")
 OLDEST_NODE = 20
 # From here on Node has a WebSocket without being asked for it.
 NODE_WITH_SOCKETS = 22
@@ -54,6 +54,8 @@ class NodeReader:
     states: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     told: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     exit_code: int | None = None
+    # Everything that it tells, in order.
+    on_told: Callable[[Mapping[str, Any]], None] | None = None
     _answers: dict[int, dict[str, Any]] = field(default_factory=dict[int, dict[str, Any]])
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _process: asyncio.subprocess.Process | None = None
@@ -89,7 +91,7 @@ class NodeReader:
         return self.states[-1]["state"] if self.states else ""
 
     def do(self, what: str, **more: Any) -> None:
-        """Tell it to do something (reader.mjs)."""
+        """Tell it to do something (node_reader.mjs)."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": what, **more}).encode() + b"\n")
@@ -138,7 +140,15 @@ class NodeReader:
         async for line in self._process.stdout:
             self._take(json.loads(line))
 
+    def check_alive(self) -> None:
+        """Raise where it has ended, or what it told could not be read."""
+        if self._reading is not None and self._reading.done():
+            self._reading.result()
+            raise RuntimeError("the program in Node has ended")
+
     def _take(self, told: dict[str, Any]) -> None:
+        if self.on_told is not None:
+            self.on_told(told)
         match told["told"]:
             case "event":
                 frame = told["frame"]

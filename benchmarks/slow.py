@@ -2,23 +2,19 @@
 
 import asyncio
 import re
-import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import aiohttp
-import orjson
 
 from benchmarks.bench import Bench
 from benchmarks.contenders import LiveContender, Run, redis_process
-from benchmarks.generator import hub_joining
+from benchmarks.deaf import deaf
 from benchmarks.job import Crowd, Pace
 from benchmarks.publisher import event_template
 from benchmarks.report import Column, Goal, Row, Table, ratios
 from benchmarks.server import ServerProcess
 
-# What the kernel keeps for a client that reads nothing: the hub shall be the one that notices.
-RECEIVE_BYTES = 4096
 # So long are events here. Linux takes about 4 MiB for a socket before the hub can see that nobody reads: within the window.
 EVENT_BYTES = 8192
 CUT_SECONDS, CUT_LOOK_SECONDS = 60.0, 0.5
@@ -79,7 +75,7 @@ async def _run(bench: Bench, contender: LiveContender, sizes: Sizes, slow: int) 
         async with contender.joined(Crowd(sizes.readers), sizes.pace, event=event) as members:
             organisation = await bench.hub.organisation("reads")
             for _ in range(slow):
-                stack.enter_context(await _deaf(server, organisation.key, contender.room))
+                stack.enter_context(await deaf(server.host, server.port, organisation.key, (contender.room,)))
             before = server.resident_bytes()
             measuring = asyncio.create_task(contender.measured(members))
             most = before
@@ -92,29 +88,6 @@ async def _run(bench: Bench, contender: LiveContender, sizes: Sizes, slow: int) 
         cut = await _cut(server) - cut_before
     await server.idle()
     return {**run.figures(), "kept": (most - before) / slow if slow else 0.0, "cut": cut}
-
-
-async def _deaf(server: ServerProcess, key: str, room: str) -> socket.socket:
-    """Open a member that hears that it has joined, and then reads nothing more."""
-    loop = asyncio.get_running_loop()
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-    made.settimeout(0)
-    await loop.sock_connect(made, (server.host, server.port))
-    joining = hub_joining(key, (room,))
-    records = dict(joining.records(server.address))
-    await loop.sock_sendall(
-        made, records["handshake"].encode() + _masked(orjson.dumps({"type": "subscribe", "channels": [room]}))
-    )
-    heard = b""
-    while joining.ready.encode() not in heard:
-        heard += await loop.sock_recv(made, RECEIVE_BYTES)
-    return made
-
-
-def _masked(text: bytes) -> bytes:
-    """Write a short text frame of a client (RFC 6455, section 5.2), with a mask that changes nothing."""
-    return bytes((0x81, 0x80 | len(text))) + bytes(4) + text
 
 
 async def _until_cut(server: ServerProcess, count: float) -> None:

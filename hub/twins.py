@@ -12,6 +12,7 @@ from core.jobs.jobs import Jobs
 from core.operations.housekeeping import Housekeeping
 from core.operations.operation import Operation
 from core.outbound import Outbound, Resolver, SystemResolver
+from core.pressure import Pressed
 from core.settings import Settings
 from core.store.database import Database
 from handlers.twins.branches.operations import Branches
@@ -48,7 +49,13 @@ class TelemetryParts:
     """What takes and keeps measurements. `close` comes after the doors are shut."""
 
     def __init__(
-        self, settings: Settings, database: Database, rooms: Rooms, clock: Clock, poke: Callable[[], None]
+        self,
+        settings: Settings,
+        database: Database,
+        rooms: Rooms,
+        clock: Clock,
+        poke: Callable[[], None],
+        pressure: Pressed | None,
     ) -> None:
         self._clock = clock
         self._keeping = Keeping(
@@ -58,7 +65,7 @@ class TelemetryParts:
             hours=settings.telemetry_hour_days,
         )
         self._telling = Telling(rooms)
-        self._intake = Intake(database, self._telling, clock, poke, days=settings.telemetry_days)
+        self._intake = Intake(database, self._telling, clock, poke, days=settings.telemetry_days, pressure=pressure)
         self.telemetry = Telemetry(self._intake, self._keeping)
 
     def kept(self, system: Database) -> Housekeeping:
@@ -111,6 +118,7 @@ class TwinParts:
         clock: Clock,
         poke: Callable[[], None],
         resolver: Resolver | None = None,
+        pressure: Pressed | None = None,
     ) -> None:
         self._database = database
         self._live = live
@@ -118,7 +126,7 @@ class TwinParts:
         self._poke = poke
         limits = Limits(memory=settings.simulator_mib << 20)
         self._simulators = Simulators(settings.simulators, limits, clock)
-        self._measuring = TelemetryParts(settings, database, live, clock, poke)
+        self._measuring = TelemetryParts(settings, database, live, clock, poke, pressure)
         self.telemetry = self._measuring.telemetry
         self.snapshots = JoinedBeginnings(SimulationSnapshots(database, clock), TelemetrySnapshots(database, clock))
         self._openings = Openings(live, self.snapshots, clock)

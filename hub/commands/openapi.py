@@ -79,7 +79,7 @@ def _unconnected(settings: Settings) -> Registry:
     later = Jobs(clock, lambda: None)
     agents = AgentOperations(later, _NoRooms(), models, Executing(database, _NoOpenings(), clock), clock, lambda: None)
     watching = Watching(database, _NoOpenings(), clock)
-    measuring = TelemetryParts(settings, database, _NoRooms(), clock, lambda: None)
+    measuring = TelemetryParts(settings, database, _NoRooms(), clock, lambda: None, None)
     twins = TwinOperations(later, Twins(), watching, measuring.telemetry, clock, lambda: None)
     table = Table()
     chats = Chats(Amending(LiveStore(redis, table), _NoRooms()), table, lambda: None)

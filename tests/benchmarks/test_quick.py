@@ -38,6 +38,7 @@ def test_quick_run_measures_everything_and_leaves_the_readme():
         "the hub: API key",
         "compressed, 50/s",
         "creates alone",
+        "publish, heard",
         "atomic batches of 100",
         "**the hub**, webhook",
         "beside 50 creates/s",

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from core.clock import Clock
 from core.errors import Detail, HubError
+from core.pressure import Calm, Part, Pressed
 from core.store.database import Database, NoOwner, NoPartition, StatementError
 from handlers.twins.telemetry.models import Point
 from handlers.twins.telemetry.storing import SQL, Measured, NoSuchTwins, Written, deduplicated, store
@@ -67,15 +68,26 @@ class _Queue:
 
 
 class Intake:
-    """One of a node. `days` is how long points are kept: older ones are not taken. `poke` wakes the relay after events."""
+    """One of a node. `days` is how long points are kept: older ones are not taken. `poke` wakes the relay after events.
+
+    Under `pressure` points are refused as publishes are, whatever door they come by.
+    """
 
     def __init__(
-        self, database: Database, telling: Tells, clock: Clock, poke: Callable[[], None], *, days: int
+        self,
+        database: Database,
+        telling: Tells,
+        clock: Clock,
+        poke: Callable[[], None],
+        *,
+        days: int,
+        pressure: Pressed | None = None,
     ) -> None:
         self._database = database
         self._telling = telling
         self._clock = clock
         self._poke = poke
+        self._pressure = pressure or Calm()
         self._oldest = timedelta(days=days)
         self._tasks = Tasks()
         self._queues: dict[UUID, _Queue] = {}
@@ -97,9 +109,11 @@ class Intake:
     async def take(self, org_id: UUID, points: Sequence[Measured]) -> None:
         """Return when all of the points are stored; otherwise none is.
 
-        Raises NoSuchTwins; HubError VALIDATION_ERROR where a twin would have too many metrics; SERVICE_UNAVAILABLE, TIMEOUT and
-        RESOURCE_LOCKED where PostgreSQL does not answer: whether they are stored is unknown then.
+        Raises NoSuchTwins; HubError VALIDATION_ERROR where a twin would have too many metrics; SERVICE_UNAVAILABLE where the node
+        has too much to do; SERVICE_UNAVAILABLE, TIMEOUT and RESOURCE_LOCKED where PostgreSQL does not answer: whether they are
+        stored is unknown then.
         """
+        self._pressure.check(Part.PUBLISHES)
         queue = self._queues.get(org_id)
         if queue is None:
             queue = self._queues[org_id] = _Queue()

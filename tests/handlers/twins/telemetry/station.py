@@ -15,6 +15,7 @@ from core.operations.audit import AuditTrail
 from core.operations.idempotency import IdempotencyKeys
 from core.operations.operation import Registry
 from core.operations.runner import Runner
+from core.pressure import Pressure, Scale
 from core.store.database import Database, connect_as
 from handlers.twins.operations import Twins
 from handlers.twins.telemetry.intake import Intake
@@ -50,7 +51,8 @@ class Station:
         self.rooms = Notebook()
         self.pokes = 0
         self.telling = Telling(self.rooms)
-        self.intake = Intake(database, self.telling, clock, self._poke, days=KEEPING.points)
+        self.pressure = Pressure(clock, {"work": Scale((1, 2, 3, 4, 5))})
+        self.intake = Intake(database, self.telling, clock, self._poke, days=KEEPING.points, pressure=self.pressure)
         self.telemetry = Telemetry(self.intake, KEEPING)
         self._runner = runner
         kinds = (Twins(), self.telemetry)

@@ -13,6 +13,7 @@ import asyncpg
 import orjson
 import pytest
 
+from core.pressure import RETRY_SECONDS, Part
 from core.store.database import connect_as
 from handlers.twins.telemetry.storing import MOST_METRICS
 from tests.handlers.house import refused
@@ -67,6 +68,25 @@ async def test_a_point_without_a_time_is_of_now(station: Station):
     twin = await station.twin()
     await station.append(twin, {"metric": "heat", "value": 3})
     assert await station.latest(twin) == {"heat": {"value": 3.0, "time": station.at(0)}}
+
+
+async def test_a_node_with_too_much_to_do_takes_no_points_of_one_or_of_many_twins(station: Station):
+    """With publishes, the last that goes; nothing of them is kept, and who asks what was measured is answered."""
+    twin = await station.twin()
+    await station.append(twin, station.point(1, -60))
+    station.pressure.look({"work": Part.PUBLISHES})
+    point = station.point(2, -30)
+    for name, given in (
+        ("telemetry.append", {"id": twin, "points": [point]}),
+        ("telemetry.append_many", {"points": [{"twin_id": twin, **point}]}),
+    ):
+        error = await refused(station.run(name, **given))
+        assert error.code == "SERVICE_UNAVAILABLE"
+        assert error.retry_after is not None
+        assert error.retry_after >= RETRY_SECONDS
+    assert station.pressure.refused[Part.PUBLISHES] == 2
+    assert (await station.latest(twin))["heat"]["value"] == 1.0
+    assert await check_sums(station) == 1
 
 
 async def test_a_repeated_point_takes_the_place_of_the_first_and_counts_once(station: Station):

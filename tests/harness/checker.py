@@ -3,6 +3,8 @@
     rule                                                              of
     an event goes on from the last one, or a reset says from where    live rooms (offsets are dense)
     every event of the log, once, in order, byte for byte             log channels
+    what matches its filter, and nothing else; what it made of        both, by `views`
+      patches is what the log has at that position
     a client that returns is recovered to where it was, or reset      both
     an epoch that was left never comes back; a reset has its reason   both
     an offset of an epoch is one event, whoever is told               live rooms
@@ -14,11 +16,13 @@ still reaches it or not.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 from tests.harness.ledger import Logged
-from tests.harness.watcher import Told, Watcher
+from tests.harness.totals import Counts, Totals
+from tests.harness.views import PLAIN, View, due_of, kinds_of
+from tests.harness.watcher import Told
 
 REASONS = {"log": {"epoch", "offset"}, "live": {"epoch", "offset", "history"}}
 LOG_NAMESPACES = ("agents", "knowledge", "twins", "events")
@@ -33,39 +37,46 @@ def is_log(channel: str) -> bool:
 
 @dataclass
 class LiveBooks:
-    """What was published into live rooms. `sent` holds all, `placed` where those stand whose answer came."""
+    """What was published into live rooms.
+
+    `sent` holds all, `placed` where those stand whose answer came, `kinds` the `kind` that filters look at, all by their marks.
+    """
 
     sent: dict[str, str] = field(default_factory=dict[str, str])
+    kinds: dict[str, str] = field(default_factory=dict[str, str])
     placed: dict[Place, str] = field(default_factory=dict[Place, str])
     uncertain: int = 0
     refused: int = 0
 
 
-@dataclass
-class Totals:
-    """The ledger of a run, summed over every client and channel."""
+class Recorded(Protocol):
+    """A reader with an exact record of what it was told; `way` is how it comes, `views` how it sees some of its channels."""
 
-    schedules: int = 0
-    faults: int = 0
-    sent: int = 0
-    uncertain: int = 0
-    received: int = 0
-    connections: int = 0
-    recovered: int = 0
-    resets: int = 0
-    lost: int = 0
-    doubled: int = 0
-    disordered: int = 0
-    foreign: int = 0
+    way: ClassVar[str]
 
-    def add(self, other: "Totals") -> None:
-        """Add another run's."""
-        for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+    @property
+    def channels(self) -> Sequence[str]:
+        """What it follows."""
+        ...
 
-    def lines(self) -> str:
-        """Return it for a person, one line each."""
-        return "\n".join(f"{each.name:>12} {getattr(self, each.name):>12,}" for each in fields(self))
+    @property
+    def views(self) -> Mapping[str, View]:
+        """Of channels that it does not see as they are."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """How often it came."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What it should not have met."""
+        ...
+
+    def told(self, channel: str) -> Sequence[Told]:
+        """Return the record of one channel."""
+        ...
 
 
 class Checker:
@@ -88,18 +99,39 @@ class Checker:
         self._live = live
         self._may_reset = {"log": log_may_reset, "live": live_may_reset}
         self._seen: dict[Place, str] = dict(live.placed)
+        # Of the channel that is checked now.
+        self._counts = Counts()
 
-    def check(self, watchers: Iterable[Watcher]) -> None:
+    def check(self, readers: Sequence[Recorded]) -> None:
         """Check what each was told. What is wrong stands in `problems` afterwards."""
-        for number, watcher in enumerate(watchers):
-            self.problems += [f"client {number}: {each}" for each in watcher.problems]
-            self.totals.connections += watcher.connections
-            for channel in watcher.channels:
-                at = len(self.problems)
-                self._check_channel(watcher.told(channel), channel)
-                self.problems[at:] = [f"client {number}, {channel}: {each}" for each in self.problems[at:]]
+        for number, reader in enumerate(readers):
+            self.problems += [f"client {number}, by {reader.way}: {each}" for each in reader.problems]
+            for counts in (self.totals, self.totals.of(reader.way)):
+                counts.readers += 1
+                counts.connections += reader.connections
+        # Who sees all of a room first: of a room that was hurt, others may know what stands where nobody was answered.
+        for is_whole in (True, False):
+            for number, reader in enumerate(readers):
+                for channel in reader.channels:
+                    view = reader.views.get(channel, PLAIN)
+                    if view.is_whole is is_whole:
+                        self._check_one(number, reader, channel, view)
 
-    def _check_channel(self, told: Sequence[Told], channel: str) -> None:
+    def _check_one(self, number: int, reader: Recorded, channel: str, view: View) -> None:
+        at = len(self.problems)
+        self._counts = Counts()
+        self._check_channel(reader.told(channel), channel, view)
+        for counts in (self.totals, self.totals.of(reader.way)):
+            counts.count(self._counts)
+        for kind in kinds_of(channel, view):
+            self.totals.of(kind).count(self._counts)
+            self.totals.of(kind).readers += 1
+        options = f" {view.options}" if view.options else ""
+        self.problems[at:] = [
+            f"client {number}, by {reader.way}, {channel}{options}: {each}" for each in self.problems[at:]
+        ]
+
+    def _check_channel(self, told: Sequence[Told], channel: str, view: View) -> None:
         if not told or told[0].kind != "joined":
             self._wrong("never joined" if not told else f"begins with {told[0]}")
             return
@@ -109,22 +141,22 @@ class Checker:
         self._check_doubles(told)
         for index, life in enumerate(lives):
             events = [each for each in life if each.kind == "event"]
-            self.totals.received += len(events)
+            self._counts.received += len(events)
             if is_log(channel):
-                self._check_log(life[0], events, channel, is_last=index == len(lives) - 1)
+                self._check_log(life[0], events, channel, view, is_last=index == len(lives) - 1)
             else:
-                self._check_room(life[0], events)
+                self._check_room(life[0], events, view)
 
     def _check_returns(self, told: Sequence[Told], channel: str) -> None:
         kind = "log" if is_log(channel) else "live"
         for index, each in enumerate(told):
             if each.kind == "reset":
-                self.totals.resets += 1
+                self._counts.resets += 1
                 if each.reason not in REASONS[kind]:
                     self._wrong(f"a reset without a known reason: {each}")
             elif each.kind == "joined" and each.asked is not None and each.asked.offset is not None:
                 if each.recovered:
-                    self.totals.recovered += 1
+                    self._counts.recovered += 1
                 else:
                     self._check_reset_follows(each, told[index + 1 : index + 2])
             if begins_life(each) and index and not self._may_reset[kind]:
@@ -149,54 +181,58 @@ class Checker:
         ids = [(each.epoch if is_log(each.channel) else "", event_id_of(each)) for each in told if each.kind == "event"]
         doubled = len(ids) - len(set(ids))
         if doubled:
-            self.totals.doubled += doubled
+            self._counts.doubled += doubled
             self._wrong(f"{doubled} events came twice")
 
-    def _check_log(self, start: Told, events: Sequence[Told], channel: str, *, is_last: bool) -> None:
+    def _check_log(self, start: Told, events: Sequence[Told], channel: str, view: View, *, is_last: bool) -> None:
         if start.epoch not in self._logs:
             if events:
                 self._wrong(f"events of an epoch that nobody kept: {start}")
             return
         upto = None if is_last else (events[-1].offset if events else start.offset)
-        wanted = {
-            entry.position: entry
-            for entry in self._logs[start.epoch]
-            if entry.position > start.offset and (upto is None or entry.position <= upto) and entry.belongs_to(channel)
-        }
+        due = due_of(view, self._logs[start.epoch], channel, after=start.offset, upto=upto)
         last = start.offset
         for each in events:
             self._check_order(each, last)
             last = max(last, each.offset)
-            entry = wanted.get(each.offset)
-            if entry is None:
-                self.totals.foreign += 1
+            shown = due.must.get(each.offset) or due.may.get(each.offset)
+            if shown is None:
+                self._counts.foreign += 1
                 self._wrong(f"{each} is no event of this channel since {start.offset}")
-            elif entry.event != each.event:
-                self._wrong(f"{each} differs from the log: {entry.event}")
-        missed = sorted(wanted.keys() - {each.offset for each in events})
+            elif shown != (each.event, each.left):
+                self._wrong(f"{each} differs from the log: {shown}")
+        missed = sorted(due.must.keys() - {each.offset for each in events})
         if missed:
-            self.totals.lost += len(missed)
-            self._wrong(f"{len(missed)} of {len(wanted)} events missed, such as {missed[:5]}, after {start}")
+            self._counts.lost += len(missed)
+            self._wrong(f"{len(missed)} of {len(due.must)} events missed, such as {missed[:5]}, after {start}")
 
-    def _check_room(self, start: Told, events: Sequence[Told]) -> None:
+    def _check_room(self, start: Told, events: Sequence[Told], view: View) -> None:
         last = start.offset
         for each in events:
             self._check_order(each, last)
-            if each.offset > last + 1:
-                self.totals.lost += each.offset - last - 1
-                self._wrong(f"{each.offset} came after {last}, in {each.epoch}")
+            missed = [offset for offset in range(last + 1, each.offset) if self._must_come(each, offset, view)]
+            if missed:
+                self._counts.lost += len(missed)
+                self._wrong(f"{each.offset} came after {last}, in {each.epoch}; {missed[:5]} should have")
             last = max(last, each.offset)
             event_id = event_id_of(each)
-            if event_id not in self._live.sent:
-                self.totals.foreign += 1
-                self._wrong(f"nobody sent {each}")
+            if self._live.sent.get(event_id) != each.channel or not view.wants(each.event or {}):
+                self._counts.foreign += 1
+                self._wrong(f"nobody sent {each}" if view.is_whole else f"nobody sent, or asked for {each}")
             known = self._seen.setdefault((each.channel, each.epoch, each.offset), event_id)
             if known != event_id:
                 self._wrong(f"{each} is {known} elsewhere")
 
+    def _must_come(self, before: Told, offset: int, view: View) -> bool:
+        """Tell whether what stands at a place of a room is known to be wanted."""
+        mark = self._seen.get((before.channel, before.epoch, offset))
+        if view.is_whole or mark is None:
+            return view.is_whole
+        return view.wants({"data": {"kind": self._live.kinds[mark]}})
+
     def _check_order(self, each: Told, last: int) -> None:
         if each.offset <= last:
-            self.totals.disordered += 1
+            self._counts.disordered += 1
             self._wrong(f"{each.offset} came after {last}, in {each.epoch}")
 
     def _wrong(self, what: str) -> None:

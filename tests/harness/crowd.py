@@ -1,50 +1,59 @@
 """One organisation under faults: clients that watch, writers that write, proxies between them and the nodes, and the check.
 
-A schedule is: join, then faults of the network by chance while all write, then rest, then the check of every client's record.
+A schedule is: join, then faults of the network by chance while all write, then rest, then the check of every client's record, and
+of who was seen to be there.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from tests.harness.checker import Checker, Totals, is_log, report
-from tests.harness.event_source import EventWatcher, PollWatcher
+from tests.harness.attendance import Attendance
+from tests.harness.checker import Checker, is_log, report
+from tests.harness.comers import ROOMS, SOCKET_SECONDS, Comers
 from tests.harness.ledger import Ledger, problems_of_log
 from tests.harness.live_writer import LiveWriter
+from tests.harness.network_faults import NetworkFaults
 from tests.harness.organisations import Organisation
-from tests.harness.proxy import FaultProxies, FaultProxy, ProxiedConnection
+from tests.harness.proxy import FaultProxies, FaultProxy
+from tests.harness.redis_faults import Fault
 from tests.harness.rest_client import RestClient, Writer
-from tests.harness.stream_client import open_stream
+from tests.harness.sdk_watchers import SdkWatcher
+from tests.harness.totals import Totals
+from tests.harness.views import PLAIN, due_of
 from tests.harness.waiting import eventually, let_pass
 from tests.harness.watcher import Watcher
 from tests.harness.world import World, WorldFaults
 
-LOG = ["agents", "knowledge", "twins"]
-ROOMS = ["chat:lobby", "chat:quiet"]
-# The hub's comments come every 20 to 25 s, of a clock that runs four times as fast.
-SILENCE_SECONDS = 8.0
-Fault = Callable[[], Awaitable[None]]
 # On a machine that has little time for us everything takes long, and nothing is wrong.
 PATIENCE_SECONDS = 60.0
 
 
 class Crowd:
-    """Clients, writers and gates of one organisation. Use as an async context manager."""
+    """Clients, writers and gates of one organisation; a client comes by each of `ways`. Use as an async context manager.
 
-    def __init__(self, world: World, organisation: Organisation, seed: int, *, clients: int = 3) -> None:
+    With `is_attended` people come and go in a room, and it is checked who is seen there.
+    """
+
+    def __init__(
+        self, world: World, organisation: Organisation, seed: int, ways: Sequence[str], *, is_attended: bool = True
+    ) -> None:
         self.world = world
         self.seed = seed
         self.rng = random.Random(seed)
         self.gates: list[FaultProxy] = []
-        self.watchers: list[Watcher] = []
+        self.watchers: list[Watcher | SdkWatcher] = []
         self.log: list[str] = []
         self.totals = Totals(schedules=1)
         self._organisation = organisation
-        self._clients = clients
+        self._ways = ways
+        self._is_attended = is_attended
+        self._attendance: Attendance | None = None
         self._proxies = FaultProxies()
+        self._network = NetworkFaults(self.gates, self.rng)
         self._stack = AsyncExitStack()
         self._key = ""
         self._ledger = Ledger(organisation.database_url, organisation.id, seed)
@@ -56,21 +65,15 @@ class Crowd:
             gate = await self._proxies.open(node.base_url)
             self.world.add_door(gate, node)
             self.gates.append(gate)
-        self._key = await self._organisation.key()
+        await self._people_come()
         writer_key = await self._organisation.key()
-        async with open_stream(self.world.nodes[0].base_url.replace("http", "ws") + "/v2/stream", self._key) as stream:
-            self._own_room = f"users:{(await stream.expect('welcome'))['subject']}"
-        for _ in range(self._clients):
-            await self.one_more_comes()
-        for watcher in self.watchers:
-            await watcher.joined(within=PATIENCE_SECONDS)
         client = await self._stack.enter_async_context(RestClient("", writer_key))
         self.writer = await self._stack.enter_async_context(
             Writer(client, self.world.rest_urls, self._ledger, self.rng, pause=self.rng.choice((0.002, 0.01, 0.03)))
         )
         self.live = await self._stack.enter_async_context(
             LiveWriter(
-                [gate.url("ws") + "/v2/stream" for gate in self.gates],
+                self._streams(),
                 writer_key,
                 [*ROOMS, self._own_room],
                 self._organisation.slug,
@@ -86,6 +89,22 @@ class Crowd:
         # After a failure nobody finishes what he has under way: a dozen crowds would take longer than a test may.
         await self._stack.__aexit__(kind, error, trace)
 
+    async def _people_come(self) -> None:
+        self._subject, key = await self._organisation.named_key()
+        self._own_room = f"users:{self._subject}"
+        self._comers = Comers(self.gates, key, self._own_room, self.rng, self.world.client_clock())
+        for way in self._ways:
+            await self._one_comes(self._comers.make(way))
+        for watcher in self.watchers:
+            await watcher.joined(within=PATIENCE_SECONDS)
+        if self._is_attended:
+            made = Attendance(self._streams(), ROOMS[0], self.rng, heartbeat=SOCKET_SECONDS)
+            self._attendance = await self._stack.enter_async_context(made)
+            await made.open(self._organisation)
+
+    def _streams(self) -> list[str]:
+        return [gate.url("ws") + "/v2/stream" for gate in self.gates]
+
     async def live_through(self, faults: int) -> None:
         """Let so many faults of the network happen, while everybody writes."""
         things = self._things()
@@ -100,8 +119,7 @@ class Crowd:
 
     async def rest(self, *, within: float = 20.0) -> None:
         """Stop the writers, heal the network, and wait until every client has come to the end of each channel."""
-        for gate in self.gates:
-            self._heal(gate)
+        self._network.heal()
         await self.writer.stop()
         await self.live.stop()
         await self._ledger.settle(within=within)
@@ -109,6 +127,7 @@ class Crowd:
         for watcher in self.watchers:
             for channel in watcher.channels:
                 await self._has_come_to_the_end(watcher, channel, ends, within)
+        await self._all_see_who_is_there(within)
 
     def check(self) -> None:
         """Check what everybody was told. Raises AssertionError with the seed and what was done."""
@@ -121,140 +140,67 @@ class Crowd:
             live_may_reset=self.world.live_may_reset,
         )
         checker.check(self.watchers)
+        if self._attendance is not None:
+            problems += self._attendance.check(checker.totals)
         if len(epochs) > 1:
             problems.append(f"the log has not begun anew, but its clients were told of {epochs}")
-        report([*problems, *checker.problems], self.seed, [*self.log, "around them:", *self.world.log])
+        self._report([*problems, *checker.problems])
         self.totals.add(checker.totals)
         self.totals.sent += len(books.log) + len(self.live.books.placed)
         self.totals.uncertain += books.uncertain + self.live.books.uncertain
 
     async def one_more_comes(self) -> None:
         """Let a client more come, from now on, to some of the channels."""
-        channels = [*self.rng.sample(LOG, self.rng.randrange(1, 4)), *self.rng.sample(ROOMS, self.rng.randrange(1, 3))]
-        if self.rng.random() < 0.5:
-            channels.append(self._own_room)
-        urls = [gate.url("ws") + "/v2/stream" for gate in self.gates]
-        self.rng.shuffle(urls)
-        compression = self.rng.choice((None, "deflate"))
-        watcher = self._watcher(urls, channels, compression)
+        await self._one_comes(self._comers.by_chance())
+
+    async def _one_comes(self, watcher: Watcher | SdkWatcher) -> None:
         await self._stack.enter_async_context(watcher)
         self.watchers.append(watcher)
 
-    def _watcher(self, urls: list[str], channels: list[str], compression: str | None) -> Watcher:
-        """Return one that comes by socket, by server-sent events, or by long polling."""
-        way = self.rng.random()
-        if way < 0.6:
-            return Watcher(urls, self._key, channels, heartbeat=0.5, compression=compression)
-        if way < 0.8:
-            return EventWatcher(urls, self._key, channels, silence=SILENCE_SECONDS)
-        return PollWatcher(urls, self._key, channels, wait=1)
-
     def _things(self) -> Mapping[str, Fault]:
-        things = [
-            self.one_is_cut,
-            self.one_ends_in_a_frame,
-            self.one_stalls,
-            self.one_falls_silent,
-            self.one_is_slow,
-            self.one_is_late,
-            self.all_are_cut,
-            self.a_gate_is_shut,
-            self.nothing_happens,
-        ]
-        found: dict[str, Fault] = {thing.__name__: thing for thing in things}
-        if len(self.watchers) < 2 * self._clients:
+        found = dict(self._network.by_name())
+        if self._attendance is not None:
+            found["someone_comes"] = self._attendance.someone_comes
+            found["someone_goes"] = self._attendance.someone_goes
+        if len(self.watchers) < 2 * len(self._ways):
             found["one_more_comes"] = self.one_more_comes
         return found
 
-    async def one_is_cut(self) -> None:
-        """A connection is gone."""
-        for connection in self._some():
-            connection.cut(self.rng.choice(("rst", "fin")))
+    async def _all_see_who_is_there(self, within: float) -> None:
+        if self._attendance is None:
+            return
+        is_there = any(ROOMS[0] in watcher.channels for watcher in self.watchers)
+        try:
+            await self._attendance.rest([self._subject] if is_there else [], within=within)
+        except AssertionError as error:
+            self._report([f"presence: {error}"])
 
-    async def one_ends_in_a_frame(self) -> None:
-        """A connection ends after so many bytes more, wherever that is; so does the next one."""
-        for connection in self._some():
-            connection.down.cut_after(self.rng.randrange(1, 2000), self.rng.choice(("rst", "fin")))
-            if self.rng.random() < 0.3:
-                connection.up.cut_after(self.rng.randrange(1, 200))
-
-    async def one_stalls(self) -> None:
-        """Nothing arrives for a while, then all of it."""
-        for connection in self._some():
-            ways = self.rng.choice(((connection.down,), (connection.up,), (connection.down, connection.up)))
-            for way in ways:
-                way.freeze()
-            await let_pass(self.rng.uniform(0.02, 0.4))
-            for way in ways:
-                way.thaw()
-
-    async def one_falls_silent(self) -> None:
-        """A half-open connection: nothing arrives, nothing ends; the client must notice."""
-        for connection in self._some():
-            connection.down.freeze()
-            connection.up.freeze()
-
-    async def one_is_slow(self) -> None:
-        """A thousand bytes a second."""
-        for connection in self._some():
-            connection.down.rate = 1000
-            await let_pass(self.rng.uniform(0.05, 0.4))
-            connection.down.rate = None
-
-    async def one_is_late(self) -> None:
-        """Every piece arrives later."""
-        for connection in self._some():
-            connection.down.delay = connection.up.delay = self.rng.uniform(0.001, 0.05)
-
-    async def all_are_cut(self) -> None:
-        """All come back at once."""
-        for gate in self.gates:
-            gate.cut_all(self.rng.choice(("rst", "fin")))
-
-    async def a_gate_is_shut(self) -> None:
-        """A node cannot be reached; its connections are gone."""
-        gate = self.rng.choice(self.gates)
-        await gate.refuse()
-        gate.cut_all()
-        await let_pass(self.rng.uniform(0.02, 0.3))
-        await gate.accept()
-
-    async def nothing_happens(self) -> None:
-        """A while without a fault."""
-        await let_pass(self.rng.uniform(0.05, 0.3))
-
-    def _some(self) -> list[ProxiedConnection]:
-        alive = [connection for gate in self.gates for connection in gate.alive]
-        return [self.rng.choice(alive)] if alive else []
-
-    def _heal(self, gate: FaultProxy) -> None:
-        gate.on_connect = None
-        for connection in gate.alive:
-            for way in (connection.up, connection.down):
-                way.rate, way.delay = None, 0.0
-                way.thaw()
+    def _report(self, problems: Sequence[str]) -> None:
+        report(problems, self.seed, [*self.log, "around them:", *self.world.log])
 
     async def _has_come_to_the_end(
-        self, watcher: Watcher, channel: str, ends: Mapping[str, tuple[str, int]], within: float
+        self, watcher: Watcher | SdkWatcher, channel: str, ends: Mapping[str, tuple[str, int]], within: float
     ) -> None:
+        end = self._end_of_log(watcher, channel) if is_log(channel) else ends[channel]
+
         def is_there() -> bool:
-            if is_log(channel):
-                mark = watcher.bookmark(channel)
-                last = max((each.position for each in self._ledger.log if each.belongs_to(channel)), default=0)
-                return watcher.live and (mark.offset or 0) >= last
-            return watcher.live and watcher.is_at(channel, *ends[channel])
+            if isinstance(end, int):
+                return watcher.live and (watcher.bookmark(channel).offset or 0) >= end
+            return watcher.live and watcher.is_at(channel, *end)
 
         try:
             await eventually(is_there, within=within, every=0.01)
         except AssertionError:
-            mark, end = watcher.bookmark(channel), ends.get(channel)
-            what = f"{channel}: {mark} is not at the end ({end or self._ledger.log[-1].position}) within {within} s"
+            mark = watcher.bookmark(channel)
+            view = watcher.views.get(channel, PLAIN).options
+            what = f"{watcher.way}, {channel} {view}: {mark} is not at the end ({end}) within {within} s"
             history = [str(each) for each in watcher.told(channel)[-5:]]
-            report(
-                [what, f"closes: {watcher.closes[-5:]}", *watcher.problems, *history],
-                self.seed,
-                [*self.log, "around them:", *self.world.log],
-            )
+            self._report([what, f"closes: {watcher.closes[-10:]}", *watcher.problems, *history])
+
+    def _end_of_log(self, watcher: Watcher | SdkWatcher, channel: str) -> int:
+        """Return the position of the last event of a channel that the watcher must be shown."""
+        due = due_of(watcher.views.get(channel, PLAIN), self._ledger.log, channel, after=0)
+        return max(due.must, default=0)
 
 
 async def schedules(

@@ -30,8 +30,9 @@ class Logged:
     event: Mapping[str, Any]
 
     def belongs_to(self, channel: str) -> bool:
-        """Tell whether subscribers of `channel` get it: an event of `agents:<id>` is one of `agents` too."""
-        return channel in (self.channel, self.channel.partition(":")[0])
+        """Tell whether subscribers of `channel` get it: an event of `agents:<id>` is one of `agents` and of `agents:*` too."""
+        namespace = self.channel.partition(":")[0]
+        return channel in (self.channel, namespace, f"{namespace}:*")
 
 
 class Answered(Protocol):
@@ -107,7 +108,8 @@ class Ledger:
                 found.append(f"{channel}: never joined")
                 continue
             mine = [each for each in reader.received if each.channel == channel]
-            found += problems_of_channel(mine, self.log, channel, after=start.offset)
+            log = [each for each in self.log if reader.shows is None or reader.shows(each.event)]
+            found += problems_of_channel(mine, log, channel, after=start.offset)
         # The room of its own subject lives in Redis alone: where Redis was lost, its reset is the promise.
         resets = [each for each in reader.resets if each["channel"] in reader.channels]
         if resets:

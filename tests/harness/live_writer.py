@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from tests.harness.checker import LiveBooks
 from tests.harness.stream_client import LOST, StreamClient, open_stream
+from tests.harness.views import ALARM
 from tests.harness.waiting import END_SECONDS, cancelled, eventually, let_pass
 
 ANSWER_SECONDS = 4.0
@@ -54,11 +55,14 @@ class LiveWriter:
         return len(self.books.placed)
 
     async def last_of_each(self, *, within: float = 15.0) -> dict[str, tuple[str, int]]:
-        """Publish once more into every channel and return where it stands there: the end of each room, once all writers rest."""
+        """Publish once more into every channel and return where it stands there: the end of each room, once all writers rest.
+
+        It is an alarm: who filters a room waits for it too.
+        """
 
         async def once(channel: str) -> tuple[str, int] | None:
             async with self._socket() as stream:
-                return await self._publish(stream, channel)
+                return await self._publish(stream, channel, ALARM)
 
         retry = (*LOST, AssertionError)
         return {
@@ -77,18 +81,21 @@ class LiveWriter:
             try:
                 async with self._socket() as stream:
                     while not self._stopping:
-                        await self._publish(stream, self.random.choice(self.channels))
+                        await self._publish(
+                            stream, self.random.choice(self.channels), self.random.choice((ALARM, "talk"))
+                        )
                         await let_pass(self.pause)
             except LOST:
                 self._sent += 1  # the next one has another url
                 await let_pass(0.02)
 
-    async def _publish(self, stream: StreamClient, channel: str) -> tuple[str, int] | None:
+    async def _publish(self, stream: StreamClient, channel: str, kind: str) -> tuple[str, int] | None:
         self._sent += 1
         mark = f"{self.name}-{self._sent}"
         self.books.sent[mark] = channel
+        self.books.kinds[mark] = kind
         self.books.uncertain += 1
-        data = {"mark": mark, "text": "ü" * self.random.randrange(200)}
+        data = {"mark": mark, "kind": kind, "text": "ü" * self.random.randrange(200)}
         answer = await self._asked(stream, {"type": "publish", "channel": channel, "data": data})
         if answer["type"] == "result":
             self.books.uncertain -= 1

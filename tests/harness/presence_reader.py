@@ -1,4 +1,11 @@
-"""A client that keeps who is in a room, by the rules of docs/presence.md, over whatever ends its sockets."""
+"""A client that keeps who is in a room by the rules of docs/presence.md, whatever ends its sockets, and notes what breaks them.
+
+rule                                                                          counted as
+on a socket each diff goes on from the one before, once one has               lost
+after each there are as many members as it counts                              lost
+from there on nobody joins who is there, nobody leaves or changes who is not   doubled
+versions of an epoch rise                                                      disordered
+"""
 
 import asyncio
 import contextlib
@@ -6,19 +13,29 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
-
-from tests.harness.stream_client import Frame, StreamClient, open_stream
+from tests.harness.stream_client import LOST, Frame, StreamClient, open_stream
+from tests.harness.totals import Counts
 from tests.harness.waiting import PATIENCE_SECONDS, cancelled, eventually, let_pass
 
-_LOST = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError, EOFError)
 RETRY_SECONDS = 0.05
 
 
 class PresenceReader:
-    """Use as an async context manager. `told` has every join and leave with its moment; `lists` how often a list was read."""
+    """Use as an async context manager. `told` has every join and leave with its moment; `lists` how often a list was read.
 
-    def __init__(self, urls: Sequence[str], key: str, channel: str = "chat:lobby") -> None:
+    What breaks the rules stands in `problems`. `options` stand beside the channel when it is subscribed. A socket from which
+    nothing comes is given up after `heartbeat` seconds, and as many without a pong.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        key: str,
+        channel: str = "chat:lobby",
+        *,
+        heartbeat: float = 20.0,
+        **options: Any,
+    ) -> None:
         self._urls = urls
         self._key = key
         self._channel = channel
@@ -32,6 +49,12 @@ class PresenceReader:
         self.lists = 0
         self.connections = 0
         self.frames = 0
+        self.problems: list[str] = []
+        self._heartbeat = heartbeat
+        self._item = {"channel": channel, "presence": True, **options}
+        self._counts = Counts(readers=1)
+        # Whether a diff has gone on from the list: from there on nothing may be missing.
+        self._goes_on = False
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._follow())
@@ -46,6 +69,13 @@ class PresenceReader:
     def subjects(self) -> set[str]:
         """Who is there."""
         return set(self.members)
+
+    @property
+    def counts(self) -> Counts:
+        """What it was told, for the ledger: diffs are what it receives, further lists its resets."""
+        self._counts.connections, self._counts.received = self.connections, self.frames
+        self._counts.resets = self.lists - 1
+        return self._counts
 
     def of(self, what: str) -> list[str]:
         """Return who joined, or left, in that order."""
@@ -68,8 +98,9 @@ class PresenceReader:
 
     async def _follow(self) -> None:
         for url in self._in_turn():
-            with contextlib.suppress(*_LOST):
-                async with open_stream(url, self._key) as client:
+            with contextlib.suppress(*LOST):
+                beat = self._heartbeat
+                async with open_stream(url, self._key, ping_interval=beat, ping_timeout=beat) as client:
                     self.connections += 1
                     await self._one_socket(client)
             await let_pass(RETRY_SECONDS)
@@ -79,22 +110,28 @@ class PresenceReader:
             yield from self._urls
 
     async def _one_socket(self, client: StreamClient) -> None:
-        await client.subscribe({"channel": self._channel, "presence": True})
+        answer = await client.subscribe(self._item)
+        if any("error" in item for item in answer.get("channels", ())):
+            raise ConnectionError(f"refused for the moment: {answer}")
         self.subject = next(frame["subject"] for frame in client.frames if frame["type"] == "welcome")
-        await self._list(client)
+        await self._read(client)
         while True:
             frame = await client.receive(within=10 * PATIENCE_SECONDS)
             client.frames.clear()
-            if _is_diff(frame) and not self._take(frame):
-                await self._list(client)
+            if _is_diff(frame) and not self.takes(frame):
+                await self._read(client)
 
-    async def _list(self, client: StreamClient) -> None:
-        """Read all pages, then take the frames that came meanwhile."""
+    async def _read(self, client: StreamClient) -> None:
+        while not await self._list(client):
+            await let_pass(RETRY_SECONDS)
+
+    async def _list(self, client: StreamClient) -> bool:
+        """Read all pages, then take the frames that came meanwhile; tell whether these go on from the list."""
         before = [frame for frame in client.frames if _is_diff(frame)]
         client.frames.clear()
         self.lists += 1
         members: dict[str, Mapping[str, Any]] = {}
-        version, after = "", None
+        version, epoch, after = "", "", None
         while not version or after is not None:
             asked = {"type": "presence", "channel": self._channel, "limit": 500, "after": after}
             page = await client.ask(asked)
@@ -102,18 +139,33 @@ class PresenceReader:
                 await let_pass(RETRY_SECONDS)
                 continue
             version, after = version or page["version"], page["next"]
-            self.epoch, self.count = page["epoch"], page["count"]
+            epoch, self.count = page["epoch"], page["count"]
             members |= {member["subject"]: member for member in page["members"]}
-        self.members, self._version = members, version
-        for frame in [*before, *(frame for frame in client.frames if _is_diff(frame))]:
-            self._take(frame)
+        self.begins_with(members, version, epoch)
+        kept = [*before, *(frame for frame in client.frames if _is_diff(frame))]
         client.frames.clear()
+        go_on = [self.takes(frame) for frame in kept]
+        return all(go_on)
 
-    def _take(self, frame: Frame) -> bool:
+    def begins_with(self, members: Mapping[str, Mapping[str, Any]], version: str, epoch: str) -> None:
+        """Take a list: who was there at a version, and perhaps who has come since."""
+        self.members, self._version, self.epoch, self._goes_on = dict(members), version, epoch, False
+
+    def takes(self, frame: Mapping[str, Any]) -> bool:
         """Take a diff; tell whether it goes on from what is known."""
         if frame["after"] != self._version:
-            return frame["epoch"] == self.epoch and int(frame["version"]) <= int(self._version or 0)
+            is_known = frame["epoch"] == self.epoch and int(frame["version"]) <= int(self._version or 0)
+            if self._goes_on and not is_known:
+                self._counts.lost += 1
+                self.problems.append(
+                    f"at {self._version} of {self.epoch} came a diff that goes on from elsewhere: {frame}"
+                )
+            return is_known
+        # The first may tell what the list has already: a list is of the version that was told last, but has what came since.
+        if self._goes_on:
+            self._check(frame)
         self.frames += 1
+        self._goes_on = True
         for member in (*frame["joined"], *frame["updated"]):
             self.members[member["subject"]] = member
         for member in frame["left"]:
@@ -121,8 +173,22 @@ class PresenceReader:
         self.told += [
             (kind, member["subject"], time.monotonic()) for kind in ("joined", "left") for member in frame[kind]
         ]
+        # Of several frames that lead to one state only the last is of its version.
+        if frame["version"] != frame["after"] and frame["count"]["members"] != len(self.members):
+            self._counts.lost += 1
+            self.problems.append(f"there are {sorted(self.members)}, which is not as many as it says: {frame}")
         self._version, self.epoch, self.count = frame["version"], frame["epoch"], frame["count"]
         return True
+
+    def _check(self, frame: Mapping[str, Any]) -> None:
+        twice = [each for each in frame["joined"] if each["subject"] in self.members]
+        absent = [each for each in (*frame["left"], *frame["updated"]) if each["subject"] not in self.members]
+        if twice or absent:
+            self._counts.doubled += len(twice) + len(absent)
+            self.problems.append(f"at {self._version} were {sorted(self.members)}, but there came {frame}")
+        if frame["epoch"] == self.epoch and int(frame["version"]) < int(self._version or 0):
+            self._counts.disordered += 1
+            self.problems.append(f"{self._version} came before {frame}")
 
 
 def _is_diff(frame: Frame) -> bool:

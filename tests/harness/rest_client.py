@@ -131,7 +131,7 @@ class Writer:
         if choice < 0.4:
             await self._create(kind)
         elif choice < 0.65:
-            await self._repeat("PATCH", f"/v2/{kind}/{self.random.choice(known)}", {"metadata": self._metadata()})
+            await self._repeat("PATCH", f"/v2/{kind}/{self.random.choice(known)}", {"metadata": self._change()})
         elif choice < 0.9:
             await self._once("PUT", f"/v2/{kind}/{self.random.choice(known)}", self._body())
         else:
@@ -181,6 +181,10 @@ class Writer:
 
     def _body(self) -> dict[str, Any]:
         return {"name": f"Nr. {self._sent}", "type": "assistant", "metadata": self._metadata()}
+
+    def _change(self) -> dict[str, Any]:
+        """Return metadata of a change: all of it, or the number alone, of which a patch is short."""
+        return self._metadata() if self.random.random() < 0.5 else {"value": self.random.getrandbits(48)}
 
     def _metadata(self) -> dict[str, Any]:
         return {"value": self.random.getrandbits(48), "text": "ä" * self.random.randrange(400)}

@@ -1,14 +1,16 @@
 """A reader that keeps an exact record of what it was told, in order, for the checker: joins, events and resets of each channel.
 
 It does what docs/protocol.md asks of a client: it keeps offset and epoch, gives them back, takes a reset for what it is, and comes
-again where a channel was refused for the moment.
+again where a channel was refused for the moment. What comes by what changed it makes whole before it is noted.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from tests.harness.stream_client import Bookmark, Frame, Received, StreamReader
+from tests.harness.views import Brought, View
 
 Kind = Literal["joined", "event", "reset"]
 # Refusals of a channel that pass.
@@ -31,15 +33,25 @@ class Told:
     recovered: bool = False
     asked: Bookmark | None = None
     reason: str = ""
+    left: bool = False
 
 
 @dataclass
 class Watcher(StreamReader):
-    """A StreamReader with a `record`; `refused` counts channels that were refused for the moment."""
+    """A StreamReader with a `record`; `refused` counts channels that were refused for the moment.
+
+    `views` are of channels that are not seen whole; `way` is how it comes.
+    """
 
     record: list[Told] = field(default_factory=list[Told])
     refused: int = 0
+    views: Mapping[str, View] = field(default_factory=dict[str, View])
+    way: ClassVar[str] = "sockets"
     _joined_on: dict[str, int] = field(default_factory=dict[str, int])
+    _brought: dict[str, Brought] = field(default_factory=lambda: defaultdict[str, Brought](Brought))
+
+    def __post_init__(self) -> None:
+        self.options = {channel: view.options for channel, view in self.views.items()}
 
     def is_at(self, channel: str, epoch: str, offset: int) -> bool:
         """Tell whether the channel has come to this place; never of another epoch."""
@@ -58,10 +70,15 @@ class Watcher(StreamReader):
     def _take_event(self, frame: Frame) -> None:
         channel = frame["channel"]
         mark = self._bookmarks[channel]
-        came = Received(channel, mark.epoch or "", int(frame["offset"]), frame["event"])
+        try:
+            event = self._brought[channel].whole(frame) if "delta" in self.options.get(channel, {}) else frame["event"]
+        except LookupError as error:
+            self.problems.append(f"{error!r}: a patch of what was not brought: {frame}")
+            event = frame["event"]
+        came = Received(channel, mark.epoch or "", int(frame["offset"]), event)
         mark.offset = came.offset
         self.received.append(came)
-        self._note("event", channel, came.epoch, came.offset, event=came.event)
+        self._note("event", channel, came.epoch, came.offset, event=came.event, left="left" in frame)
         if self.on_event is not None:
             self.on_event(came)
 
@@ -77,6 +94,7 @@ class Watcher(StreamReader):
         asked = self._bookmarks[channel]
         super()._take_subscribed(item)
         self._joined_on[channel] = self.connections
+        self._brought[channel].anew()
         self._note(
             "joined", channel, item["epoch"], int(item["offset"]), recovered=bool(item.get("recovered")), asked=asked
         )
@@ -89,6 +107,7 @@ class Watcher(StreamReader):
             case "subscribed":
                 self._live = all(self._joined_on.get(channel) == self.connections for channel in self.channels)
             case "reset":
+                self._brought[frame["channel"]].anew()
                 self._note(
                     "reset", frame["channel"], frame["epoch"], int(frame["offset"]), reason=str(frame.get("reason"))
                 )

@@ -205,6 +205,10 @@ class World:
         inside = [_told(entry) for entry in self.hub_log if entry["log_level"] in ("error", "critical")]
         return inside + [each for node in self.nodes if isinstance(node, ProcessNode) for each in node.errors()]
 
+    def client_clock(self) -> HurriedClock | None:
+        """Return a clock for clients that is as fast as that of the nodes; None where that is the machine's."""
+        return HurriedClock(NODE_SPEED) if any(isinstance(node, InsideNode) for node in self.nodes) else None
+
     async def close(self) -> None:
         """End the nodes."""
         for node in self.nodes:

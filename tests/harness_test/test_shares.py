@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SETTINGS = """
 [pytest]
 deadline = 2
-deadline_grace = 1
+deadline_grace = 2
 addopts = -q --strict-markers -p tests.harness.deadline -p tests.harness.shares -p no:cacheprovider -p no:asyncio
 """
 TESTS = """

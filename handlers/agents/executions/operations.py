@@ -4,7 +4,7 @@ from typing import NoReturn, cast
 from uuid import UUID
 
 from core.clock import Clock
-from core.errors import Detail, HubError
+from core.errors import HubError
 from core.ids import parse_id
 from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
@@ -26,12 +26,11 @@ from handlers.agents.executions.models import (
     Step,
 )
 from handlers.agents.executions.store import SQL, document, find, step
+from handlers.lasting.asked import among, patience, whose
 from handlers.lasting.models import WaitInput
 from handlers.resources.models import GetInput
 
 _READ, _WRITE = "read:agents", "write:agents"
-# Of a request's deadline, what is left for its answer.
-_ANSWER_SECONDS = 1.0
 
 
 class ExecutionOperations:
@@ -81,11 +80,8 @@ class ExecutionOperations:
     @operation("executions.list", scope=_READ, transaction="read", input=ListExecutions, result=Page, shows=Execution)
     async def list(self, ctx: Context, wanted: ListExecutions) -> Page:
         """List executions, newest first."""
-        among = ctx.caller.resource_ids
-        agent_id = None if wanted.agent_id is None else parse_id(wanted.agent_id)
-        if agent_id is None and wanted.agent_id is not None:
-            raise HubError("VALIDATION_ERROR", details=[Detail("agent_id", "INVALID_FORMAT", "Must be an id")])
-        return await executions_of(ctx.db, agent_id, wanted, None if among is None else sorted(among))
+        agent_id = whose("agent_id", wanted.agent_id)
+        return await executions_of(ctx.db, agent_id, wanted, among(ctx.caller))
 
     @operation(
         "executions.of_agent",
@@ -130,8 +126,7 @@ class ExecutionOperations:
         found = await find(ctx.db, ctx.caller, wanted.id)
         if wanted.stream:
             return Streamed(self._executing.parts(ctx.caller, found["id"]))
-        left = ctx.deadline - self._clock.monotonic() - _ANSWER_SECONDS
-        return document(await self._executing.wait(ctx.caller, found["id"], min(wanted.seconds, left)))
+        return document(await self._executing.wait(ctx.caller, found["id"], patience(ctx, self._clock, wanted)))
 
     @operation("executions.follow", scope=_READ, transaction="read", input=GetInput, result=Streamed, shows=Execution)
     async def follow(self, ctx: Context, wanted: GetInput) -> Streamed:

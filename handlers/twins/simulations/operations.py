@@ -6,11 +6,12 @@ from uuid import UUID
 import orjson
 
 from core.clock import Clock
-from core.errors import Detail, HubError
+from core.errors import HubError
 from core.ids import parse_id
 from core.operations.context import Context
 from core.operations.operation import Operation, operation, operations_of
 from core.operations.results import Document, Page, Streamed
+from handlers.lasting.asked import among, patience, whose
 from handlers.lasting.models import WaitInput
 from handlers.resources.models import GetInput
 from handlers.twins.simulation.plot import svg
@@ -32,8 +33,6 @@ from handlers.twins.simulations.models import (
 from handlers.twins.simulations.store import SQL, document, find, find_whole
 
 _READ, _WRITE = "read:twins", "write:twins"
-# Of a request's deadline, what is left for its answer.
-_ANSWER_SECONDS = 1.0
 
 
 class SimulationOperations:
@@ -71,11 +70,8 @@ class SimulationOperations:
     )
     async def list(self, ctx: Context, wanted: ListSimulations) -> Page:
         """List simulations, newest first."""
-        among = ctx.caller.resource_ids
-        twin_id = None if wanted.twin_id is None else parse_id(wanted.twin_id)
-        if twin_id is None and wanted.twin_id is not None:
-            raise HubError("VALIDATION_ERROR", details=[Detail("twin_id", "INVALID_FORMAT", "Must be an id")])
-        return await simulations_of(ctx.db, twin_id, wanted, None if among is None else sorted(among))
+        twin_id = whose("twin_id", wanted.twin_id)
+        return await simulations_of(ctx.db, twin_id, wanted, among(ctx.caller))
 
     @operation(
         "simulations.of_twin",
@@ -110,8 +106,7 @@ class SimulationOperations:
         found = await find(ctx.db, ctx.caller, wanted.id)
         if wanted.stream:
             return Streamed(self._watching.parts(ctx.caller, found["id"]))
-        left = ctx.deadline - self._clock.monotonic() - _ANSWER_SECONDS
-        return document(await self._watching.wait(ctx.caller, found["id"], min(wanted.seconds, left)))
+        return document(await self._watching.wait(ctx.caller, found["id"], patience(ctx, self._clock, wanted)))
 
     @operation("simulations.follow", scope=_READ, transaction="read", input=GetInput, result=Streamed, shows=Simulation)
     async def follow(self, ctx: Context, wanted: GetInput) -> Streamed:

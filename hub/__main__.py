@@ -2,6 +2,7 @@
 
 import sys
 
+from hub.collector import leave, reading
 from hub.hangup import hold_hangups
 from hub.standard_streams import open_missing_streams
 
@@ -9,7 +10,8 @@ if __name__ == "__main__":
     open_missing_streams()
     if sys.argv[1:2] == ["serve"]:
         hold_hangups()
-    # Reading all of it takes a second, in which a reload may come.
-    from hub.commands.line import main
+    # It takes a second, in which a reload may come.
+    with reading():
+        from hub.commands.line import main
 
-    sys.exit(main())
+    leave(main())

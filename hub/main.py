@@ -298,7 +298,7 @@ class Hub:
         retriever = self._knowledge.retriever
         self._agents = AgentParts(self._settings, database, live, retriever, models, secret, self._clock, pokes.poke)
         self._stack.push_async_callback(self._agents.close)
-        self._twins = TwinParts(self._settings, database, live, self._clock, pokes.poke)
+        self._twins = TwinParts(self._settings, database, live, self._clock, pokes.poke, pressure=self._pressure)
         self._stack.push_async_callback(self._twins.close)
         more = joined_work(self._knowledge.work, self._agents.work, self._twins.work)
         parts = JobParts(url, database, redis, self._clock, does_jobs=self._settings.jobs, more=more)

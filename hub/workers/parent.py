@@ -76,6 +76,10 @@ class Parent:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # Not left to the loop: as it closes, it first closes what signals are written into, and a worker that ends just then
+            # has Python print a traceback (EBADF).
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                loop.remove_signal_handler(number)
 
     async def _serve(self) -> None:
         try:

@@ -2,9 +2,20 @@
 
 import gc
 import weakref
+from collections.abc import Iterator
+
+import pytest
 
 from core.clock import SystemClock
-from hub.collector import SPARE_OBJECTS, Collector
+from hub.collector import SPARE_OBJECTS, Collector, leave, reading
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _freezes_again() -> Iterator[None]:
+    """What these thaw is all that the run's process has read: see tests/conftest.py."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 class Ring:
@@ -50,3 +61,22 @@ def test_the_interpreter_is_left_as_it_was():
     with Collector(SystemClock()).tuned():
         assert gc.get_threshold() != before[0]
     assert (gc.get_threshold(), list(gc.callbacks)) == before
+
+
+def test_what_is_read_is_not_looked_at():
+    """Not while it is read, nor by a collection of later; then garbage is looked for as before."""
+    with reading():
+        assert not gc.isenabled()
+        kept = [[each] for each in range(1_000)]
+    assert gc.isenabled()
+    gc.collect()
+    assert gc.get_freeze_count() > len(kept)
+    assert len(gc.get_objects(2)) < gc.get_freeze_count()
+
+
+def test_end_of_a_process_looks_for_nothing():
+    """It ends with the code that it was given."""
+    with pytest.raises(SystemExit) as ended:
+        leave(3)
+    assert ended.value.code == 3
+    assert gc.get_freeze_count() > 0

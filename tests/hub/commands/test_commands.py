@@ -14,17 +14,9 @@ from core.auth.caller import ALL_SCOPES
 from core.store.database import connect_as
 from core.store.migrate import installation_secret, newest_revision
 from hub.first_key import ensure_first_key
+from tests.harness.command_line import Done, run_command
 from tests.harness.hub_process import CHECKOUT, HubProcesses
 from tests.harness.rest_client import RestClient
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True)
@@ -34,19 +26,7 @@ class Line:
     environment: dict[str, str]
 
     async def run(self, *arguments: str, **environment: str) -> Done:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "hub",
-            *arguments,
-            cwd=CHECKOUT,
-            env={**self.environment, **environment},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return Done(process.returncode, out.decode(), err.decode())
+        return await run_command(*arguments, environment={**self.environment, **environment})
 
 
 @pytest.fixture

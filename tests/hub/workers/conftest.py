@@ -112,4 +112,4 @@ async def _knock_on(hub: HubProcess, knocks: Knocks, pause: float) -> None:
                 knocks.answered += 1
             else:
                 knocks.wrong.append(f"after {pause} s: {answer!r}")
-        await let_pass(0.002)
+        await let_pass(0.01)

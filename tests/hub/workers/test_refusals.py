@@ -75,6 +75,33 @@ async def test_no_worker_can_start(urls: EngineUrls, hubs: HubProcesses):
     assert "Traceback" not in hub.output()
 
 
+async def test_parent_hears_no_signal_once_it_is_through():
+    """Its workers end while its loop closes: a signal that still had somewhere to be written to would be a traceback."""
+    program = """
+import asyncio, signal
+from core.clock import SystemClock
+from hub.workers.parent import Parent
+from hub.workers.plan import Plan
+
+async def run():
+    # A worker without a socket is none.
+    plan = Plan(sockets=[[]], engines=False, data="", engine_user="", log="text", drain=1.0)
+    return await Parent(plan, SystemClock()).run(), signal.set_wakeup_fd(-1), signal.getsignal(signal.SIGCHLD)
+
+print(asyncio.run(run()) == (1, -1, signal.SIG_DFL))
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program,
+        cwd=Path(CHECKOUT),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, errors = await process.communicate()
+    assert out.splitlines()[-1:] == [b"True"], errors.decode()
+
+
 async def test_wrong_setting_is_said_before_anything_starts(urls: EngineUrls, hubs: HubProcesses):
     """As without workers."""
     hub = hubs.prepare(urls=urls, command=COMMAND, environment={"HUB_DRAIN": "long"})

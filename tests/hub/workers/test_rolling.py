@@ -33,7 +33,7 @@ def release() -> Iterator[Path]:
     """A copy of the code, which a test may replace by another."""
     folder = short_folder("hub-release")
     for name in CODE:
-        shutil.copytree(CHECKOUT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(CHECKOUT / name, folder / name)
     yield folder
     shutil.rmtree(folder)
 

@@ -76,7 +76,8 @@ async def test_log_that_nobody_reads_ends_nothing(command: tuple[str, ...], urls
 @BOTH
 async def test_reload_that_comes_at_once_is_not_the_end(command: tuple[str, ...], urls: EngineUrls, hubs: HubProcesses):
     """It waits until there is somebody to take it, from the first moment that the hub's own code runs."""
-    hub = hubs.prepare(urls=urls, command=command)
+    # Through a shell it is no copy of a process that has read the code already.
+    hub = hubs.prepare(urls=urls, command=from_shell("", command))
     hub.launch()
     process = psutil.Process(hub.pid)
     # uvloop is read on the way to the commands; the handlers are set long after that.

@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := hub rest handlers rooms core sdks/python
 
-.PHONY: run test setup check tests format lock lock-peers lock-semantic bench eval flame peers semantic soak fuzz clean
+.PHONY: run test setup check style types tests format lock lock-peers lock-semantic bench eval flame peers semantic soak fuzz clean
 
 run: $(READY)
 	@exec $(BIN)/python -m hub serve
 
-test: check tests
+# The checker of types has one thread: the tests' workers have the other processors meanwhile.
+test: style
+	@$(MAKE) --no-print-directory -j2 types tests
 
 setup: $(READY)
 
@@ -23,16 +25,21 @@ $(READY): requirements.lock
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "aimatrix-hub.pth").write_text(f"{pathlib.Path.cwd()}\n{pathlib.Path.cwd()}/sdks/python\n")'
 	@touch $(READY)
 
-check: $(READY)
+check: style types
+
+style: $(READY)
 	$(BIN)/ruff check $(CODE) tests benchmarks
 	$(BIN)/ruff format --check $(CODE) tests benchmarks
-	$(BIN)/basedpyright
 	@# PYTHONPATH: where a .venv was made before the SDK was there.
 	PYTHONPATH=sdks/python $(BIN)/lint-imports
 
-# The whole is shared by workers, one a processor. What ARGS name is not, unless they say so: make tests ARGS="-n logical tests/rest"
+types: $(READY)
+	$(BIN)/basedpyright
+
+# The whole is shared by workers, one a processor and one more. What ARGS name is not, unless they say so: make tests ARGS="-n logical tests/rest"
+# Bytecode is written, whatever the shell wants: tests start hundreds of programs, which would each compile the hub.
 tests: $(READY)
-	$(BIN)/python -m pytest $(or $(ARGS),-n logical --dist worksteal)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(or $(ARGS),-n logical --dist worksteal)
 
 format: $(READY)
 	$(BIN)/ruff check --fix $(CODE) tests benchmarks

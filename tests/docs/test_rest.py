@@ -7,7 +7,7 @@ from handlers.agents.models import AgentBody
 from handlers.knowledge.models import KnowledgeBody
 from handlers.twins.models import TwinBody
 from rest.v2 import V2
-from tests.rest.server import operations
+from tests.rest.declared import operations
 
 PAGE = Path(__file__).parents[2] / "docs" / "rest.md"
 KINDS = {"agents": AgentBody, "knowledge": KnowledgeBody, "twins": TwinBody}

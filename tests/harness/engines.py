@@ -86,9 +86,11 @@ async def add_vectors(urls: EngineUrls, database: str) -> None:
 
 
 async def forget(urls: EngineUrls) -> None:
-    """Let the PostgreSQL of the session write and keep little of its log."""
+    """Let the PostgreSQL of the session write and keep little of its log, and hash the hub's password less."""
     settings = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in _FORGETFUL.items()]
-    await execute_as_superuser(urls, *settings, "SELECT pg_reload_conf()")
+    login = urlsplit(urls.database_url)
+    password = f"ALTER ROLE {login.username} PASSWORD '{login.password}'"
+    await execute_as_superuser(urls, *settings, "SELECT pg_reload_conf()", "SET scram_iterations = 1", password)
 
 
 class _Superuser:
@@ -211,15 +213,20 @@ def remove_with_engines(folder: Path) -> None:
 
     That they stop by themselves two seconds after their last hub is of tests/core/store/engines/test_lifetime.py.
     """
-    for process in processes_of(folder):
+    # To look at all processes of the machine takes a while, and most folders have no engines.
+    found = processes_of(folder)
+    for process in found:
         with contextlib.suppress(psutil.Error):
             if _SUPERVISOR in process.cmdline():
                 process.terminate()
     try:
-        wait_until(lambda: not processes_of(folder), within=15.0, every=0.05, what=f"engines of {folder} stopped")
-    finally:
+        if found:
+            wait_until(lambda: not processes_of(folder), within=15.0, every=0.05, what=f"engines of {folder} stopped")
+    except AssertionError:
         for process in processes_of(folder):
             process.kill()
+        raise
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 

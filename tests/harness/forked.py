@@ -54,11 +54,19 @@ class Zygote:
         self._asking: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def copy(self, arguments: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: Path) -> Forked:
-        """Start a hub; returns at once."""
+    def copy(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        log: Path,
+        errors: Path | None = None,
+    ) -> Forked:
+        """Start a hub; returns at once. What it says on stderr goes into the log too, unless `errors` is there for that."""
         exit = log.with_name(f"{log.name}.{time.monotonic_ns()}.exit")
         wanted = {"arguments": list(arguments), "environment": dict(environment), "folder": str(folder)}
-        wanted |= {"log": str(log), "exit": str(exit)}
+        wanted |= {"log": str(log), "errors": str(errors or log), "exit": str(exit)}
         asking = self._connection()
         asking.sendall(json.dumps(wanted).encode() + b"\n")
         answer = asking.recv(64)

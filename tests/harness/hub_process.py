@@ -1,6 +1,7 @@
 """Hub processes as a user starts them: `python -m hub serve`, watched from outside only.
 
 Most are copies of a process that has read the code already (tests/harness/zygote.py): as the hub they begin with its first line.
+The parent of workers becomes a program of its own, also as a copy, and its workers are started by it.
 """
 
 import asyncio
@@ -143,9 +144,7 @@ class HubProcess:
         self._signal(signal.SIGCONT)
 
     def _can_be_a_copy(self) -> bool:
-        # The parent of workers is small as it reads little, which a copy has read.
-        is_hub = tuple(self._command[: len(HUB)]) == HUB and "--workers" not in self._command
-        return IS_POSSIBLE and is_hub and self._checkout == CHECKOUT
+        return IS_POSSIBLE and tuple(self._command[: len(HUB)]) == HUB and self._checkout == CHECKOUT
 
     def _signal(self, number: signal.Signals) -> None:
         if self.running:

@@ -56,12 +56,23 @@ class Organisation:
         expires_at: datetime | None = None,
     ) -> str:
         """Make a key of it and return the key."""
+        _, key = await self.named_key(scopes, resource_ids=resource_ids, expires_at=expires_at)
+        return key
+
+    async def named_key(
+        self,
+        scopes: Collection[str] = ALL_SCOPES,
+        *,
+        resource_ids: Collection[UUID] | None = None,
+        expires_at: datetime | None = None,
+    ) -> tuple[str, str]:
+        """Make a key of it; return who comes by it, as `welcome` says it, and the key."""
         async with _as_owner(self.database_url) as connection:
             secret = await secret_of(self.database_url)
-            _, key = await create_key(
+            record, key = await create_key(
                 connection, secret, self.id, "of a test", scopes, resource_ids=resource_ids, expires_at=expires_at
             )
-        return key
+        return f"key:{record.id}", key
 
     async def rows(self, query: str, *args: object) -> list[Any]:
         """Return rows of its database, as the owner sees them."""

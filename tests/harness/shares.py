@@ -1,7 +1,7 @@
 """A pytest plugin: a run shared by several workers (pytest-xdist), each with engines of its own.
 
-how many          `-n logical`: one a processor, four at most. With TEST_DATABASE_URL and TEST_REDIS_URL none: there is one Redis,
-                  which each test finds empty
+how many          `-n logical`: one a processor, and one for what they leave free while their tests wait; four at most. With
+                  TEST_DATABASE_URL and TEST_REDIS_URL none: there is one Redis, which each test finds empty
 who does what     `--dist worksteal`: each begins with its part of the tests, in order; who has none left takes some of another's
 marked `slow`     comes first: who has nothing else left takes small ones of another's, and at the end nobody waits for a long one
 marked `alone`    nothing else of the run is under way meanwhile: for tests that take the whole machine, or measure
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many workers `-n logical` is; 0 is none."""
-    return 0 if _are_engines_given() else min(os.cpu_count() or 1, MOST_WORKERS)
+    return 0 if _are_engines_given() else min((os.cpu_count() or 1) + 1, MOST_WORKERS)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 # Short against anything that is waited for, long against the cost of asking.
 POLL_SECONDS = 0.005
+# What takes longer is asked about less often, by a share of the time that it has taken: it is found out so much later at most.
+SHARE, MOST_POLL_SECONDS = 0.02, 0.05
 LAST_SECONDS = 5.0
 # For what takes a moment where the machine has time: a wait that ends in a failure may be long, one that succeeds is not.
 PATIENCE_SECONDS = 30.0
@@ -52,12 +54,13 @@ async def eventually(
     retry_on: tuple[type[BaseException], ...] = (AssertionError,),
     what: str = "",
 ) -> Any:
-    """Return the first truthy value of `condition`, asked again every few milliseconds.
+    """Return the first truthy value of `condition`, asked again every few milliseconds, later on every 50; with 0 always at once.
 
     An exception of `retry_on` counts as "not yet", as does an answer that takes too long; any other leaves at once.
     Raises AssertionError after `within` seconds with the last value or exception, and with `what` was waited for.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
+    deadline = began + within
     while True:
         # What is asked last has a moment too.
         timer = asyncio.timeout(max(deadline - time.monotonic(), LAST_SECONDS))
@@ -76,7 +79,7 @@ async def eventually(
             seen = error
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {within} s: {what or _name_of(condition)}; last seen: {seen!r}")
-        await asyncio.sleep(every)
+        await asyncio.sleep(_pause(every, began))
 
 
 def wait_until(
@@ -88,7 +91,8 @@ def wait_until(
     what: str = "",
 ) -> T:
     """Do as `eventually` does, for fixtures that run outside an event loop."""
-    deadline = time.monotonic() + within
+    began = time.monotonic()
+    deadline = began + within
     while True:
         seen: object
         try:
@@ -100,7 +104,11 @@ def wait_until(
             seen = error
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {within} s: {what or _name_of(condition)}; last seen: {seen!r}")
-        time.sleep(every)
+        time.sleep(_pause(every, began))
+
+
+def _pause(every: float, began: float) -> float:
+    return every and max(every, min(MOST_POLL_SECONDS, SHARE * (time.monotonic() - began)))
 
 
 async def cancelled(task: "asyncio.Task[Any]") -> None:

@@ -1,11 +1,12 @@
 """A process that has read the hub's code once, and of which hubs of tests are copies: reading it takes two seconds of each start.
 
-    in    a line of JSON: {"arguments", "environment", "folder", "log", "exit"}
+    in    a line of JSON: {"arguments", "environment", "folder", "log", "errors", "exit"}
     out   the copy's pid; its exit code, once it has ended, stands in the file `exit`
 
 It ends with whoever holds the other end of its socket. What a copy does is `python -m hub` from its first line on.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -32,6 +33,9 @@ def serve(asking: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, _woken)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     exits: dict[int, Path] = {}
+    # A copy that looked for garbage in what was read, as each does at its end, would find none and copy all its pages.
+    gc.collect()
+    gc.freeze()
     while True:
         ready, _, _ = select.select([asking, wakes], [], [])
         if wakes in ready:
@@ -86,17 +90,22 @@ def _become(wanted: dict[str, Any]) -> None:
     """Be the hub: a session of its own, its log, its environment. Raises SystemExit at its end."""
     os.setsid()
     os.chdir(wanted["folder"])
-    log = os.open(wanted["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for of, standard in ((nothing, 0), (log, 1), (log, 2)):
+    log = _opened(wanted["log"])
+    # One description where it is one file: what is written by either comes after what is there.
+    errors = os.dup(log) if wanted["errors"] == wanted["log"] else _opened(wanted["errors"])
+    for standard, of in enumerate((nothing, log, errors)):
         os.dup2(of, standard)
-    os.close(nothing)
-    os.close(log)
+        os.close(of)
     os.environ.clear()
     os.environ.update(wanted["environment"])
     sys.argv = ["hub", *wanted["arguments"]]
     runpy.run_module("hub", run_name="__main__", alter_sys=True)
     raise SystemExit(0)
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,13 @@ async def wrote(hub: HubProcess, key: str, count: int) -> None:
             await client.call("POST", "/v2/agents", {"name": f"Nr. {number}"})
 
 
+def freeze(gate: FaultProxy) -> None:
+    """Let its connections lead nowhere from now on, and nobody be told."""
+    for connection in gate.alive:
+        connection.down.freeze()
+        connection.up.freeze()
+
+
 async def test_sdk_and_a_bare_client_agree_while_connections_are_cut(
     hubs: HubProcesses,
     urls: EngineUrls,
@@ -151,9 +158,7 @@ async def test_page_that_slept_for_half_an_hour_is_there_at_once(
     await page.goto(gate.url())
     await page.evaluate(FOLLOW, [gate.url(), key, CHANNELS])
     await eventually(lambda: page.evaluate("live.state === 'live'"), what="live")
-    for connection in gate.alive:
-        connection.down.freeze()
-        connection.up.freeze()
+    freeze(gate)
     await wrote(hub, key, 5)
     await page.clock.fast_forward("30:00")
     assert len(await has(page, 5)) == 5
@@ -175,9 +180,62 @@ async def test_another_network_is_noticed_when_the_browser_says_so(
     gate = await proxies.open(hub.base_url)
     key = await own.key()
     page = await page_of(browser, gate, key)
-    for connection in gate.alive:
-        connection.down.freeze()
-        connection.up.freeze()
+    freeze(gate)
     await wrote(hub, key, 5)
     await page.evaluate("dispatchEvent(new Event('online'))")
     assert len(await has(page, 5)) == 5
+
+
+async def test_tab_that_is_stopped_for_half_an_hour_beside_others_has_every_event_once(
+    hub: HubProcess, own: Organisation, proxies: FaultProxies, browser: BrowserContext
+):
+    """Nothing runs in it, and its connection dies without a word; then its clock has moved. The others go on as if nothing was."""
+    key = await own.key()
+    bed, street = await proxies.open(hub.base_url), await proxies.open(hub.base_url)
+    others = [await page_of(browser, street, key) for _ in range(2)]
+    sleeper = await browser.new_page()
+    await sleeper.clock.install()
+    await sleeper.goto(bed.url())
+    await sleeper.evaluate(FOLLOW, [bed.url(), key, CHANNELS])
+    await eventually(lambda: sleeper.evaluate("live.state === 'live'"), what="live")
+    # A browser without a window freezes no page, for it hides none: the debugger stops it.
+    devtools = await browser.new_cdp_session(sleeper)
+    await devtools.send("Debugger.enable")
+    await devtools.send("Debugger.pause")
+    freeze(bed)
+    waking = asyncio.create_task(sleeper.clock.fast_forward("30:00"))
+    await wrote(hub, key, 5)
+    told = [await has(each, 5) for each in others]
+    assert not waking.done()
+    await devtools.send("Debugger.resume")
+    await waking
+    await wrote(hub, key, 2)
+    whole = await has(sleeper, 7)
+    assert [await has(each, 7) for each in others] == [whole, whole]
+    assert told == [whole[:5], whole[:5]]
+    assert len({event for _, _, event in whole}) == 7
+    assert [await each.evaluate("states") for each in others] == [["connecting", "joining", "live"]] * 2
+    assert await sleeper.evaluate("[states[3], resets]") == ["waiting", []]
+
+
+async def test_tabs_that_lose_their_network_go_on_by_another(
+    hubs: HubProcesses, urls: EngineUrls, own: Organisation, proxies: FaultProxies, browser: BrowserContext
+):
+    """The browser itself goes offline, and comes back where the way leads to another node; the old connections lead nowhere."""
+    nodes = await hubs.start_many(2, urls=urls)
+    gate = await proxies.open(nodes[0].base_url)
+    key = await own.key()
+    tabs = [await page_of(browser, gate, key) for _ in range(3)]
+    old = set(gate.alive)
+    await browser.set_offline(True)
+    freeze(gate)
+    await wrote(nodes[0], key, 5)
+    gate.server = Address.of(nodes[1].base_url)
+    assert [await each.evaluate("[navigator.onLine, told.length]") for each in tabs] == [[False, 0]] * 3
+    await browser.set_offline(False)
+    told = [await has(each, 5) for each in tabs]
+    await wrote(nodes[1], key, 2)
+    told = [await has(each, 7) for each in tabs]
+    assert told == [told[0]] * 3
+    assert len({event for _, _, event in told[0]}) == 7
+    assert len(set(gate.alive) - old) >= len(tabs)

@@ -6,7 +6,8 @@ import pytest
 
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation
-from tests.rest.server import RestServer, operations, serve
+from tests.rest.declared import operations
+from tests.rest.server import RestServer, serve
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from rest.v1 import V1
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation
 from tests.rest.batches import BATCH, LINES, code, count, create, send, statuses
-from tests.rest.server import RestServer, resource_operations, serve
+from tests.rest.declared import resource_operations
+from tests.rest.server import RestServer, serve
 
 
 class TestResults:

@@ -11,8 +11,12 @@ import pytest
 from rest.requests import BODY_SECONDS, MAX_BODY_BYTES, MOST_VALUES
 from tests.harness.clock import ManualClock
 from tests.harness.waiting import eventually
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
 from tests.rest.server import Answer, RestServer, head, read_answer
 
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 JSON = {"Content-Type": "application/json"}
 AGENT = b'{"name":"A"}'
 

@@ -17,7 +17,8 @@ from core.store.database import connect_as
 from core.store.migrate import installation_secret
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation, Organisations
-from tests.rest.server import OWN, Answer, RestServer, operations, serve
+from tests.rest.declared import OWN, operations
+from tests.rest.server import Answer, RestServer, serve
 
 NEW = {"name": "ci", "scopes": ["read:agents"]}
 

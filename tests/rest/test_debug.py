@@ -12,7 +12,8 @@ from core.auth.signing import ensure_signing_key
 from core.store.migrate import installation_secret
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisations
-from tests.rest.server import Answer, RestServer, operations, serve
+from tests.rest.declared import operations
+from tests.rest.server import Answer, RestServer, serve
 
 SECRETS = {"metadata": {"secret": "s3cr3t-1", "Password": "s3cr3t-2", "note": "whsec_s3cr3t3", "fine": "seen"}}
 

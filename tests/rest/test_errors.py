@@ -10,7 +10,8 @@ from core.operations.context import Context
 from core.operations.results import Page
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation
-from tests.rest.server import RestServer, head, operations, serve
+from tests.rest.declared import operations
+from tests.rest.server import RestServer, head, serve
 
 
 async def test_catalogue_is_served_to_anybody(rest: RestServer) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from core.auth.failures import MOST_AT_ONCE
 from tests.harness.clock import ManualClock
-from tests.rest.server import RestServer, operations, serve
+from tests.rest.declared import operations
+from tests.rest.server import RestServer, serve
 
 WRONG = "aim_live_" + "x" * 43
 PROXY = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.0/8")]

@@ -12,7 +12,8 @@ from rest.door import VERSIONS
 from tests.harness.clock import ManualClock
 from tests.harness.installation import secret_of
 from tests.harness.organisations import Organisation
-from tests.rest.server import Answer, RestServer, operations, serve
+from tests.rest.declared import operations
+from tests.rest.server import Answer, RestServer, serve
 
 NEW_WEBHOOK = {"url": "https://hooks.example.com/", "events": ["agent.*"]}
 A_TWIN = {"name": "A", "source": {"kind": "http", "url": "https://data.example.com/"}}

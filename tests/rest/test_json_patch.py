@@ -11,8 +11,12 @@ from handlers.resources.json_patch import MOST_OPERATIONS
 from rest.requests import JSON_PATCH
 from tests.rest.batches import code, send, statuses
 from tests.rest.jsonapi.documents import MEDIA
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
 from tests.rest.server import Answer, RestServer
 
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 KINDS = ("agents", "knowledge", "twins")
 
 

@@ -10,7 +10,8 @@ import pytest
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation, Organisations
 from tests.harness.waiting import eventually
-from tests.rest.server import NOWHERE_REDIS, Answer, RestServer, head, operations, serve
+from tests.rest.declared import NOWHERE_REDIS, operations
+from tests.rest.server import Answer, RestServer, head, serve
 
 AGENTS = "/v2/agents"
 POLICY = re.compile(r'"hour";q=(\d+);w=3600, "burst";q=(\d+);w=(\d+)')

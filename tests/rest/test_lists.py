@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
 from tests.rest.server import RestServer
+
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 
 _LINK = re.compile(r'<([^>]*)>; rel="([a-z]+)"')
 

@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from tests.harness.organisations import Organisation
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
 from tests.rest.server import RestServer
+
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 
 CHAT = "/v2/namespaces/chat"
 

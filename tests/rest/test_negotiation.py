@@ -4,7 +4,12 @@ import orjson
 import pytest
 
 from tests.rest.jsonapi.documents import MEDIA, document, errors
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
 from tests.rest.server import RestServer
+
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 
 _AGENT = {"data": {"type": "agents", "attributes": {"name": "a"}}}
 

@@ -1,8 +1,7 @@
 """The OpenAPI documents: standard, whole, stable, and what `/openapi.json` and the command give."""
 
 import asyncio
-import subprocess
-import sys
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +14,9 @@ from core.operations.operation import Registry
 from rest.door import VERSIONS
 from rest.openapi.door import documents
 from rest.v2 import V2
-from tests.harness.hub_process import CHECKOUT
-from tests.rest.server import RestServer, operations
+from tests.harness.command_line import run_command
+from tests.rest.declared import operations
+from tests.rest.server import RestServer
 from tests.rest.test_openapi import referred
 
 
@@ -154,8 +154,8 @@ async def test_documents_are_served_to_anybody(rest: RestServer, both: dict[str,
 
 
 @pytest.mark.parametrize("version", ["3.1", "3.0"])
-def test_command_prints_the_document(both: dict[str, dict[str, Any]], version: str) -> None:
+async def test_command_prints_the_document(both: dict[str, dict[str, Any]], version: str) -> None:
     """Without any engine."""
-    command = [sys.executable, "-m", "hub", "openapi", "--version", version]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True, timeout=100)
-    assert orjson.loads(done.stdout) == orjson.loads(orjson.dumps(both[version]))
+    done = await run_command("openapi", "--version", version, environment=os.environ)
+    assert done.code == 0, done.err
+    assert orjson.loads(done.out) == orjson.loads(orjson.dumps(both[version]))

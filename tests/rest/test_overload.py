@@ -12,7 +12,8 @@ from core.pressure import Part, Pressure, Scale
 from rest.asked import Answer
 from rest.sse import ServerSentEvents
 from tests.harness.clock import ManualClock
-from tests.rest.server import operations, serve
+from tests.rest.declared import operations
+from tests.rest.server import serve
 
 
 @pytest.fixture

@@ -7,7 +7,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
 from tests.rest.server import RestServer
+
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 
 if sys.version_info >= (3, 14):
     from compression import zstd

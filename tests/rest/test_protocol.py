@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 
 from tests.harness.clock import ManualClock
-from tests.rest.server import RestServer, head, operations, read_answer, serve
+from tests.rest.declared import operations
+from tests.rest.server import RestServer, head, read_answer, serve
 
 # So long aiohttp waits for the rest of a body that nobody has read.
 LINGERING_SECONDS = 10

@@ -4,15 +4,21 @@ from typing import Any
 
 import orjson
 import pytest
+import pytest_asyncio
 
 from tests.harness.organisations import Organisation
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
 from tests.rest.server import RestServer
+
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 
 JANE = {"Email": "jane.doe@acme.example", "Company": "Acme Rockets"}
 ASKED = "What is Jane Doe's email?"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def base(rest: RestServer, key: str) -> str:
     """A contact, which is found when its 201 arrives."""
     body = {"name": "Jane Doe", "type": "contact", "data": JANE, "metadata": {"team": "sales"}}

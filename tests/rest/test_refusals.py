@@ -8,9 +8,16 @@ import pytest
 from core.errors import HubError
 from core.ids import new_id
 from core.operations.context import Context
+from core.store.engines import EngineUrls
 from tests.harness.clock import ManualClock
 from tests.harness.organisations import Organisation
-from tests.rest.server import RestServer, head, operations, read_answer, serve
+from tests.rest.declared import operations
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
+from tests.rest.server import RestServer, head, read_answer, serve
+
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 
 ONE = f"/v2/agents/{new_id()}"
 
@@ -190,7 +197,7 @@ async def _away(_ctx: Context, _wanted: Any) -> Any:
 
 
 async def test_failure_of_an_operation(
-    database_url: str, clock: ManualClock, organisation: Organisation, capsys: pytest.CaptureFixture[str]
+    urls: EngineUrls, organisation: Organisation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A bug is 500 without detail, logged with the request id; a timeout is 504; Retry-After and headers of a refusal go along."""
     declared = operations()
@@ -198,7 +205,7 @@ async def test_failure_of_an_operation(
     declared["knowledge.list"] = replace(declared["knowledge.list"], transaction="none", handler=_slow)
     declared["twins.list"] = replace(declared["twins.list"], handler=_away)
     key = await organisation.key()
-    async with serve(database_url, clock, declared.values()) as rest:
+    async with serve(urls.database_url, ManualClock(), declared.values()) as rest:
         answer = await rest.call("GET", "/v2/agents", key)
         answer.error(500, "INTERNAL_ERROR")
         assert b"hunter2" not in answer.body

@@ -11,7 +11,8 @@ from rest.routes import Route
 from rest.v1 import V1
 from rest.v2 import V2
 from tests.harness.clock import ManualClock
-from tests.rest.server import RestServer, is_http_date, operations, resource_operations, serve
+from tests.rest.declared import operations, resource_operations
+from tests.rest.server import RestServer, is_http_date, serve
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,16 @@
 """What a returning subscriber gets: everything after its bookmark, once each, in order; or the reason why not."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from uuid import UUID
 
 import pytest
 
-from core.errors import HubError
-from core.events.event import Entry, LogHead, namespace_of
+from core.events.event import Entry, LogHead
 from rooms import recovery
-from rooms.pages import SharedLog
 from rooms.recovery import (
     Bookmark,
     CatchUpStalled,
-    ChannelLog,
     LogRestarted,
     Missed,
     Start,
@@ -23,8 +19,8 @@ from rooms.recovery import (
     starts_of,
 )
 from tests.harness.waiting import eventually
-from tests.rooms.model import Node, Recording
-from tests.rooms.schedule import Schedule
+from tests.rooms.joining import Member, Members, grown, join
+from tests.rooms.model import Node
 
 HEAD = LogHead("k3", 50)
 
@@ -49,10 +45,6 @@ def test_start_of(offset: int | None, epoch: str | None, start: Start):
     assert start_of(offset, epoch, HEAD) == start
 
 
-def channels_of(entry: Entry) -> list[str]:
-    return list(dict.fromkeys((namespace_of(entry.channel), entry.channel)))
-
-
 class RestartingLog:
     """A node's log that becomes another one, once, while it is read, and the feed hears of it before the reader."""
 
@@ -75,103 +67,11 @@ class RestartingLog:
         await self._node.settled()
 
 
-class Member:
-    """A connection as recovery sees it: what it was sent, by channel and position, in order."""
-
-    def __init__(self, channels: Mapping[str, Bookmark]) -> None:
-        self.channels = channels
-        self.live = False
-        self.frames: list[tuple[str, Entry]] = []
-        self.after: dict[str, int] = {}
-        self.pages: list[int] = []
-
-    def take(self, missed: Missed) -> None:
-        self.frames += missed
-
-    def go_live(self, missed: Missed) -> None:
-        assert not self.live
-        self.take(missed)
-        self.live = True
-
-    def restart(self, position: int) -> None:
-        """As after a `reset` frame: what comes is after `position`."""
-        self.frames.clear()
-        self.after = dict.fromkeys(self.channels, position)
-        self.live = True
-
-    def expected(self, entries: list[Entry]) -> list[tuple[str, Entry]]:
-        """What of the whole log it must have been sent."""
-        return [
-            (channel, entry)
-            for entry in entries
-            for channel in channels_of(entry)
-            if entry.position > self.after.get(channel, entry.position)
-        ]
-
-
-class Members(Recording):
-    """A sink with members."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.all: list[Member] = []
-
-    def deliver(self, org_id: UUID, entries: list[Entry]) -> None:
-        super().deliver(org_id, entries)
-        for member in self.all:
-            if member.live:
-                member.take(
-                    [
-                        (channel, entry)
-                        for entry in entries
-                        for channel in channels_of(entry)
-                        if channel in member.channels
-                    ]
-                )
-
-    def reset(self, org_id: UUID, epoch: str, position: int, reason: str) -> None:
-        super().reset(org_id, epoch, position, reason)
-        for member in self.all:
-            if member.live:
-                member.restart(position)
-
-
-async def join(node: Node, members: Members, member: Member, log: ChannelLog | None = None) -> None:
-    """Subscribe, in the order of steps that recovery.py gives."""
-    log = log or node.log
-    members.all.append(member)
-
-    async def deliver(missed: Missed) -> None:
-        assert missed
-        member.pages.append(len(missed))
-        await node.chance.delay()
-        member.take(missed)
-        await node.chance.delay()
-
-    starts = None
-    while starts is None:
-        try:
-            starts = await starts_of(node.feed, log, member.channels)
-        except HubError:
-            await asyncio.sleep(0)
-    member.after = starts.after
-    try:
-        await catch_up(node.feed, log, starts, deliver, member.go_live, clock=node.clock)
-    except LogRestarted:
-        member.restart(node.feed.last)
-
-
 @pytest.fixture
 async def node() -> AsyncIterator[Node]:
     made = Node(ring=4)
     yield made
     made.feed.close()
-
-
-async def grown(node: Node, count: int) -> None:
-    """Start, then publish `count` events, all of which arrive."""
-    await node.feed.start()
-    node.feed.receive(node.publish(node.commit(count)))
 
 
 class TestStarts:
@@ -371,61 +271,3 @@ class TestCatchUp:
 
         with pytest.raises(LogRestarted):
             await catch_up(node.feed, node.log, starts, deliver, lambda _: None, clock=node.clock)
-
-
-async def test_any_schedule_of_joining_and_publishing(monkeypatch: pytest.MonkeyPatch):
-    """200 schedules: every member sees the log after its start, once each, in order; seed printed."""
-    monkeypatch.setattr(recovery, "PAGE", 3)
-    joined = recovered = 0
-    for number in range(200):
-        seed = random.randrange(2**32)
-        try:
-            for member in await run_schedule(random.Random(seed)):
-                joined += 1
-                recovered += bool(member.pages)
-        except BaseException:
-            print(f"schedule {number}, seed {seed}")
-            raise
-    assert recovered > joined / 10, "the schedules try what they are for"
-
-
-async def run_schedule(rng: random.Random) -> list[Member]:
-    schedule = Schedule(rng, restores=rng.random() < 0.3)
-    node = schedule.node
-    members = Members()
-    node.use(members)
-    shared = SharedLog(node.log, node.clock)
-    node.publish(node.commit(rng.randrange(30)))
-    await schedule.started()
-    joining: list[asyncio.Task[None]] = []
-    for _ in range(rng.randrange(5, 60)):
-        await schedule.step()
-        if rng.random() < 0.3:
-            joining.append(
-                asyncio.ensure_future(join(node, members, Member(bookmarks(rng, node)), shared.of(node.feed)))
-            )
-    node.feed.check()
-    await node.settled()
-    for task in joining:
-        await eventually(lambda done=task.done: moved_on(node, done()), every=0)
-        task.result()
-    for member in members.all:
-        assert member.live
-        assert member.frames == member.expected(node.log.entries)
-    return members.all
-
-
-async def moved_on(node: Node, done: bool) -> bool:
-    if not done:
-        await node.clock.advance(0.3)
-    return done
-
-
-def bookmarks(rng: random.Random, node: Node) -> dict[str, Bookmark]:
-    """Bookmarks of some channels: none, behind, ahead of the feed, above the log, of another epoch."""
-    channels = rng.sample(["agents", "agents:0", "agents:1", "agents:2", "twins"], rng.randrange(1, 5))
-    made: dict[str, Bookmark] = {}
-    for channel in channels:
-        offset = rng.choice([None, rng.randrange(node.log.top + 1), node.log.top, node.log.top + 5])
-        made[channel] = Bookmark(offset, rng.choice([None, node.log.epoch, node.log.epoch, "e0"]))
-    return made

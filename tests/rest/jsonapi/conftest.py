@@ -7,7 +7,8 @@ import pytest
 from core.auth.signing import ensure_signing_key
 from tests.harness.clock import ManualClock
 from tests.harness.installation import secret_of
-from tests.rest.server import RestServer, operations, serve
+from tests.rest.declared import operations
+from tests.rest.server import RestServer, serve
 
 
 @pytest.fixture

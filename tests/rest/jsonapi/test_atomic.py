@@ -7,7 +7,12 @@ import pytest
 
 from tests.harness.organisations import Organisation
 from tests.rest.jsonapi.documents import CHECKER, errors
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
 from tests.rest.server import Answer, RestServer
+
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 
 EXTENSION = "https://jsonapi.org/ext/atomic"
 MEDIA = f'application/vnd.api+json; ext="{EXTENSION}"'

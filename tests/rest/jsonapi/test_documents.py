@@ -8,7 +8,12 @@ import pytest
 
 from tests.harness.organisations import Organisation
 from tests.rest.jsonapi.documents import ask, document, errors
+from tests.rest.one_door import ONE_DOOR, clock, key, organisation, rest
 from tests.rest.server import RestServer
+
+__all__ = ["clock", "key", "organisation", "rest"]  # fixtures
+
+pytestmark = ONE_DOOR
 
 _AGENT = {"type": "agents", "attributes": {"name": "Ada", "subtype": "helper", "metadata": {"team": {"size": 3}}}}
 

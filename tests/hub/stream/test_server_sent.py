@@ -321,7 +321,7 @@ class TestEvents:
             assert [client.cursor.partition(".")[0] for client in clients] == ["20"] * 4
 
     async def test_many_of_a_room_get_what_one_gets(self, node: Node, key: str):
-        """The same of one room, beside who has other channels too; each goes on from its own cursor, and misses only what is new."""
+        """The same of one room, beside who has other channels too; each goes on from its own cursor, and misses what is new."""
         shapes = [["chat:a"], ["chat:a"], ["agents", "chat:a"], ["chat:a", "chat:b"]]
         async with AsyncExitStack() as stack, node.open(key) as socket:
             clients = [await stack.enter_async_context(open_events(node.base_url, key, each)) for each in shapes]

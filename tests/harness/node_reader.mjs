@@ -1,17 +1,21 @@
 /**
  * A program on the SDK that does what its tests say, over stdin and stdout, a line of JSON each. Arguments: the address of the SDK's
- * module, and `{url, key, channels, loop, hurry}`. `loop` reads by `for await`, where nothing goes on while it is paused; `hurry` makes pauses short.
+ * module, and `{url, key, channels, loop, hurry, speed}`. `loop` reads by `for await`, where nothing goes on while it is paused; `hurry` makes pauses
+ * short; so many seconds pass in one where there is a `speed`.
  */
 
 import { createInterface } from "node:readline";
 
 const [module, given] = process.argv.slice(2);
 const { Live } = await import(module);
-const { url, key, channels, loop = false, fallback = true, items = {}, hurry = false } = JSON.parse(given);
+const { url, key, channels, loop = false, fallback = true, items = {}, hurry = false, speed = 1 } = JSON.parse(given);
 
-const now = Date.now;
+const { now } = Date;
+const wait = setTimeout;
+const begun = now();
 let slept = 0;
-Date.now = () => now() + slept;
+Date.now = () => begun + (now() - begun) * speed + slept;
+if (speed !== 1) globalThis.setTimeout = (call, ms, ...more) => wait(call, ms / speed, ...more);
 
 const tell = (told, more) => process.stdout.write(`${JSON.stringify({ told, ...more })}\n`);
 let keys = [key];

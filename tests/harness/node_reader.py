@@ -47,6 +47,8 @@ class NodeReader:
     loop: bool = False
     fallback: bool = True
     hurry: bool = False
+    # So many seconds of its clock pass in one.
+    speed: int = 1
     items: Mapping[str, Any] = field(default_factory=dict[str, Any])
     received: list[Received] = field(default_factory=list[Received])
     resets: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -65,7 +67,7 @@ class NodeReader:
         command = node_command()
         assert command is not None
         given = {"url": self.url, "key": self.key, "channels": self.channels, "loop": self.loop}
-        given |= {"fallback": self.fallback, "hurry": self.hurry, "items": self.items}
+        given |= {"fallback": self.fallback, "hurry": self.hurry, "speed": self.speed, "items": self.items}
         self._process = await asyncio.create_subprocess_exec(
             *(*command, str(READER), (SDK / "live" / "index.js").as_uri(), json.dumps(given)),
             stdin=subprocess.PIPE,

@@ -375,12 +375,16 @@ export class Machine {
 
   #join() {
     if (!CONNECTED.has(this.#state)) return;
-    for (const frame of this.#channels.ask(this.#id)) this.#send(frame);
+    for (const frame of this.#channels.ask(this.#id)) {
+      this.#send(frame);
+      if (this.#deadline === Infinity) this.#deadline = this.#now + rules.JOIN_MS;
+    }
   }
 
   #settle() {
-    if (this.#state !== "joining" || this.#channels.isAnyAsked) return;
+    if (!CONNECTED.has(this.#state) || this.#channels.isAnyAsked) return;
     this.#deadline = Infinity;
+    if (this.#state === "live") return;
     this.#liveSince = this.#now;
     this.#enter("live");
   }
@@ -396,6 +400,8 @@ export class Machine {
     if (isRefused && this.#rejoinAt === Infinity) {
       this.#rejoinAt = this.#now + rules.SPACING_MS + rules.pause(this.#rejoins++, this.#random());
     } else if (!isRefused && !this.#channels.isAnyLater) this.#rejoins = 0;
+    // Who is live, and is answered, has the time of an answer again for what is still asked.
+    if (this.#state === "live" && told.length) this.#deadline = this.#now + rules.JOIN_MS;
     this.#settle();
   }
 

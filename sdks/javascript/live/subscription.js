@@ -108,6 +108,7 @@ export class Subscription {
   /** Nothing comes any more; `error` says why. */
   end(error) {
     this.#isEnded = true;
+    this.#isHeld = false; // the client has forgotten that it was behind, with the channel
     this.#error = error;
     if (error) this.#answer.reject(error);
     else this.#waiting = [];

@@ -8,6 +8,7 @@ import pytest
 
 from aimatrix.live import (
     AnswerLost,
+    Changed,
     ChannelRefused,
     CredentialRefused,
     Event,
@@ -18,6 +19,7 @@ from aimatrix.live import (
     State,
     Stopped,
 )
+from tests.harness.hurried_clock import HurriedClock
 from tests.harness.organisations import Organisation
 from tests.harness.proxy import FaultProxies
 from tests.harness.waiting import cancelled, eventually
@@ -241,6 +243,30 @@ async def test_credential_comes_from_a_callback(
         sent = await node.emit(organisation.id, 1)
         assert numbers(await taken(agents, 1)) == sent
     assert answers == []
+
+
+async def test_credential_that_does_not_come_is_asked_for_again(
+    node: Node, organisation: Organisation, key: str, open_client: OpenClient
+):
+    """The call for it never ends: it is given up after 30 s, and what it was waiting for is let go."""
+    clock = HurriedClock(15.0)
+    given_up = asyncio.Event()
+
+    async def give() -> str:
+        if given_up.is_set():
+            return key
+        try:
+            return await asyncio.Future[str]()
+        finally:
+            given_up.set()
+
+    states: list[Changed] = []
+    live = open_client(http(node.url), credential=give, clock=clock, draw=lambda: 0.0, on_state=states.append)
+    async with live.subscribe("agents") as agents:
+        await agents.joined()
+        sent = await node.emit(organisation.id, 1)
+        assert numbers(await taken(agents, 1)) == sent
+    assert next(each.why for each in states if each.state is State.WAITING) == "no credential in time"
 
 
 async def test_request_has_a_time(node: Node, key: str, open_client: OpenClient, proxies: FaultProxies):

@@ -22,6 +22,8 @@ _LOG = logging.getLogger("aimatrix.live")
 _NORMAL = 1000
 # A timer of the loop's may stand still in sleep; so long after it at most, the machine hears of it.
 _LOOK_MS = 5_000
+# A credential that has not come by then is none: a call that never ends would leave the client waiting for ever.
+_CREDENTIAL_SECONDS = 30.0
 # A link that was let go is given as long to say goodbye.
 _GOODBYE_SECONDS = 3.0
 _GOODBYE = "goodbye"
@@ -200,7 +202,18 @@ class Driver:
 
     async def _call(self) -> str:
         given = self._credential()
-        return await given if isawaitable(given) else given
+        if not isawaitable(given):
+            return given
+        called, late = asyncio.ensure_future(given), asyncio.ensure_future(self._clock.sleep(_CREDENTIAL_SECONDS))
+        try:
+            await asyncio.wait((called, late), return_when=asyncio.FIRST_COMPLETED)
+            if not called.done():
+                raise TimeoutError("no credential in time")
+            return called.result()
+        finally:
+            late.cancel()
+            if called.cancel():
+                await asyncio.wait((called,))
 
     def _answered(self, ask: int, done: asyncio.Task[str]) -> None:
         if done.cancelled():

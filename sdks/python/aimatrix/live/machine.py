@@ -155,20 +155,26 @@ class Machine(Lifeline):
         self._answered([each for each in told if each is not None])
 
     def _answered(self, told: Iterable[Joined | Refused]) -> None:
-        is_refused = False
+        is_refused = is_told = False
         for each in told:
             self._tell(each)
+            is_told = True
             is_refused = is_refused or (isinstance(each, Refused) and not each.is_final)
         if is_refused and self._rejoin_at == math.inf:
             self._rejoin_at = self._now + rules.SPACING_MS + rules.pause(self._rejoins, self._draw())
             self._rejoins += 1
         elif not is_refused and not self._channels.has(Standing.LATER):
             self._rejoins = 0
+        if is_told and self.state is State.LIVE:
+            # Who is answered has the time of an answer again for what is still asked.
+            self._deadline = self._now + rules.JOIN_MS
         self._settle()
 
     def _settle(self) -> None:
-        if self.state is State.JOINING and not self._channels.has(Standing.ASKED):
-            self._deadline = math.inf
+        if self.state not in CONNECTED or self._channels.has(Standing.ASKED):
+            return
+        self._deadline = math.inf
+        if self.state is State.JOINING:
             self._live_since = self._now
             self._enter(State.LIVE)
 
@@ -277,6 +283,8 @@ class Machine(Lifeline):
         if self.state in CONNECTED:
             for frame in self._channels.ask(self._next_id):
                 self._send(frame)
+                if self._deadline == math.inf:
+                    self._deadline = self._now + rules.JOIN_MS
 
     def _leave(self, channels: list[str]) -> None:
         if channels and self.state in CONNECTED:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-from redis.exceptions import RedisError
+from redis.exceptions import ClusterDownError, ClusterError, RedisError
 
 from core.errors import HubError
 from core.fair import FairSlots
@@ -105,10 +105,19 @@ class LiveStore:
     async def publish_each(self, letters: Sequence[Letters]) -> list[list[Outcome] | Exception]:
         """Publish all of them by one pipeline; return what became of the events of each, in their order.
 
-        Each script call has some rooms of one organisation. Redis' error stands in place of answers that there are not
-        (`unavailable` tells it): whether those went out is unknown.
+        Each script call has some rooms of one organisation; where a cluster does not take one, since keys of a room are on their
+        way, its rooms go again by a call each. Redis' error stands in place of answers that there are not (`unavailable` tells
+        it): whether those went out is unknown.
         """
         calls = _calls_of(letters)
+        found = await self._publish_calls(calls)
+        again = _refused_for_others(calls, found)
+        if again:
+            for at, outcomes in zip(again, await self._publish_calls([[letters[at]] for at in again]), strict=True):
+                found[at] = outcomes
+        return found
+
+    async def _publish_calls(self, calls: Sequence[Sequence[Letters]]) -> list[list[Outcome] | Exception]:
         answers = await self._scripts["publish"].run_each(self._redis, [self._publishing(some) for some in calls])
         found: list[list[Outcome] | Exception] = []
         for some, answer in zip(calls, answers, strict=True):
@@ -221,6 +230,19 @@ def _calls_of(letters: Sequence[Letters]) -> list[list[Letters]]:
         else:
             last.append(some)
     return calls
+
+
+def _refused_for_others(calls: Sequence[Sequence[Letters]], found: Sequence[list[Outcome] | Exception]) -> list[int]:
+    """Return which letters a cluster has refused, undone, as one of several rooms; but none that others of its room came after."""
+    rooms = [(some.org_id, some.channel) for call in calls for some in call]
+    last = {room: at for at, room in enumerate(rooms)}
+    has_company = [len(call) > 1 for call in calls for _ in call]
+    return [at for at, room in enumerate(rooms) if has_company[at] and last[room] == at and _is_refused(found[at])]
+
+
+def _is_refused(outcome: list[Outcome] | Exception) -> bool:
+    # Of a slot that nobody serves each room would be refused.
+    return isinstance(outcome, ClusterError) and not isinstance(outcome, ClusterDownError)
 
 
 def _fence_of(fence: Fence | None) -> str:

@@ -42,6 +42,21 @@ MOST_TRIES = 20
 _WITHOUT_KEY = frozenset(("PING", "INFO", "SCRIPT", "CONFIG", "CLUSTER", "CLIENT", "FLUSHALL"))
 
 
+class _Pauses:
+    """How often it is still waited for keys, or servers, that are on their way; shared by commands that go one after the other."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._left = MOST_TRIES
+
+    async def pause(self) -> None:
+        """Wait a little. Raises ClusterError where that was done often enough."""
+        if not self._left:
+            raise ClusterError("Redirected too often")
+        self._left -= 1
+        await self._clock.sleep(TRY_AGAIN_SECONDS)
+
+
 class Cluster:
     """All servers of a cluster. A command that is redirected has not been done, so it is sent again; nothing else is."""
 
@@ -65,7 +80,13 @@ class Cluster:
         return [self._server(address) for address in self._slots.masters]
 
     async def execute(self, args: Command, options: Mapping[str, Any]) -> Any:
-        """Send a command to who has its key. Raises what it raises there, and RedisError where nobody takes it in a second."""
+        """Send a command to who has its key. Raises what it raises there, and RedisError where nobody takes it in a second.
+
+        It has not been done where that is a ClusterError.
+        """
+        return await self._execute(args, options, _Pauses(self._clock))
+
+    async def _execute(self, args: Command, options: Mapping[str, Any], pauses: _Pauses) -> Any:
         if self._is_doubted:
             await self.learn()
         key = _key_of(args)
@@ -81,16 +102,22 @@ class Cluster:
                 return await self._sent_to(asked, args, options)
             except MovedError as error:  # redis-py has it as a kind of AskError
                 ask = None
-                await self._moved(slot, _named_by(error, asked), is_again=tries > 1)
+                if tries > 1:
+                    # Two servers send us to each other until they agree.
+                    await pauses.pause()
+                await self._moved(slot, _named_by(error, asked))
             except AskError as error:
                 ask = _named_by(error, asked)
             except TryAgainError:
                 ask = None
-                await self._clock.sleep(TRY_AGAIN_SECONDS)
+                await pauses.pause()
         raise ClusterError("Redirected too often")
 
     async def together(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one round trip a server; return the answers, an exception in place of each that has none."""
+        """Send commands in one round trip a server; return the answers, an exception in place of each that has none.
+
+        Those of one slot are done in their order. A ClusterError says that a command has not been done.
+        """
         if self._is_doubted:
             await self.learn()
         groups: dict[Address | None, list[int]] = {}
@@ -98,11 +125,12 @@ class Cluster:
             groups.setdefault(self._slots.owner(slot_of(str(_key_of(command)))), []).append(at)
         answers: list[Any] = [None] * len(commands)
         await asyncio.gather(*(self._group(owner, some, commands, answers) for owner, some in groups.items()))
-        redirected = [at for at, answer in enumerate(answers) if isinstance(answer, _REDIRECTED)]
-        # At once: each may take a second, in a slot that is on its way, and the others wait for all of them.
-        again = await asyncio.gather(*(_answer_or_error(self.execute(commands[at], {})) for at in redirected))
-        for at, answer in zip(redirected, again, strict=True):
-            answers[at] = answer
+        redirected: dict[int, list[int]] = {}
+        for at, answer in enumerate(answers):
+            if isinstance(answer, _REDIRECTED):
+                redirected.setdefault(slot_of(str(_key_of(commands[at]))), []).append(at)
+        # Slots beside each other: each that is on its way may take a second, and the others wait for all of them.
+        await asyncio.gather(*(self._again(some, commands, answers) for some in redirected.values()))
         return answers
 
     async def learn(self, ask: Address | None = None) -> SlotMap:
@@ -135,6 +163,16 @@ class Cluster:
         for at, answer in zip(some, found, strict=True):
             answers[at] = answer
 
+    async def _again(self, some: list[int], commands: Sequence[Command], answers: list[Any]) -> None:
+        """Send redirected commands of one slot one after the other, for at once they would go over several connections."""
+        pauses = _Pauses(self._clock)
+        lost: Exception | None = None
+        for at in some:
+            # Who does not answer one is not waited for with each of the others.
+            answers[at] = lost or await _answer_or_error(self._execute(commands[at], {}, pauses))
+            if isinstance(answers[at], _AWAY):
+                lost = answers[at]
+
     async def _sent_to(self, address: Address, args: Command, options: Mapping[str, Any]) -> Any:
         try:
             return await self._server(address).execute_command(*args, **options)
@@ -152,11 +190,8 @@ class Cluster:
             raise answer
         return answer
 
-    async def _moved(self, slot: int, address: Address, *, is_again: bool) -> None:
+    async def _moved(self, slot: int, address: Address) -> None:
         """Follow a slot. A thousand commands that hear of it at once cost one look at the map."""
-        if is_again:
-            # Two servers send us to each other until they agree.
-            await self._clock.sleep(TRY_AGAIN_SECONDS)
         if self._slots.owner(slot) != address:
             await self.learn(address)
         if self._slots.owner(slot) != address:

@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from redis.exceptions import ClusterError
 
 from core.errors import HubError
 from core.store.redis import Redis, connect_redis
+from core.store.slot_map import slot_of
 from rooms.live_rules import CARRIER, LIVE
-from rooms.live_store import LiveStore
+from rooms.live_store import AT_ONCE, Head, Letter, Letters, LiveStore
 from rooms.live_wire import LiveEntry, history_key, room_key
 from tests.harness.cluster import OwnCluster
 from tests.harness.valkey import OwnRedis
@@ -203,6 +205,63 @@ async def test_room_that_moves_and_comes_back_has_an_epoch_of_its_own_each_time(
     assert len(set(places)) < len(places), "it has come back"
     assert len(set(epochs)) == len(epochs)
     assert offsets((await store.read(ORG, CHAT, "before", limit=20)).entries) == list(range(1, 10)), "nothing is lost"
+    await redis.aclose()
+
+
+async def test_room_whose_keys_are_on_their_way_refuses_no_other(cluster: OwnCluster):
+    """What was published together and was refused goes room by room; each room's events stay in order."""
+    cluster.flush()
+    redis = connect_redis(cluster.url)
+    store = LiveStore(redis)
+    here, there, both = "chat:here", "chat:there", "chat:both"
+    for channel in (here, there, both):
+        await publish(store, 1, channel)
+    slot = slot_of(room_key(ORG, here))
+    source = cluster.owner(slot)
+    target = cluster.another(source)
+    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+    source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+    moved = (room_key(ORG, there), history_key(ORG, there), room_key(ORG, both))
+    source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *moved)
+    try:
+        many = [Letter(str(number)) for number in range(AT_ONCE)]
+        sent = [(there, many), (here, many[:1]), (both, many[:1]), (there, many[:2])]
+        answers = await store.publish_each([Letters(ORG, channel, letters) for channel, letters in sent])
+        assert isinstance(answers[2], ClusterError)
+        del answers[2]
+        places = [
+            [each.position for each in some if isinstance(each, Head)] for some in answers if isinstance(some, list)
+        ]
+        assert places == [[*range(2, 66)], [2], [66, 67]]
+    finally:
+        await asyncio.to_thread(cluster.move_by_keys, slot, source, target)
+    assert (await store.publish(ORG, both, "1")).position == 2
+    await redis.aclose()
+
+
+async def test_room_refused_before_its_later_events_stays_refused(cluster: OwnCluster):
+    """Where those have gone out, events are not sent again behind them."""
+    cluster.flush()
+    redis = connect_redis(cluster.url)
+    store = LiveStore(redis)
+    for channel in ("chat:here", "chat:there"):
+        await publish(store, 1, channel)
+    slot = slot_of(room_key(ORG, "chat:here"))
+    source = cluster.owner(slot)
+    target = cluster.another(source)
+    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+    source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+    moved = (room_key(ORG, "chat:there"), history_key(ORG, "chat:there"))
+    source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *moved)
+    try:
+        many = [Letter(str(number)) for number in range(AT_ONCE)]
+        sent = [("chat:there", many[:1]), ("chat:here", many[:1]), ("chat:here", many)]
+        first, second, third = await store.publish_each([Letters(ORG, channel, letters) for channel, letters in sent])
+        assert isinstance(first, list)
+        assert isinstance(second, ClusterError)
+        assert isinstance(third, list)
+    finally:
+        await asyncio.to_thread(cluster.move_by_keys, slot, source, target)
     await redis.aclose()
 
 

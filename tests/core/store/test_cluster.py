@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from redis.exceptions import RedisError
+from redis.exceptions import ClusterError, RedisError
 
 from core.clock import SystemClock
 from core.settings import seeds_of
+from core.store.cluster import MOST_TRIES
 from core.store.pubsub import PubSub
 from core.store.redis import Redis, Script, connect_redis
 from core.store.slot_map import SLOTS, Address, SlotMap, read_slots, slot_of
@@ -137,6 +138,64 @@ async def test_key_that_is_on_its_way_is_followed(cluster: OwnCluster, redis: Re
     assert target.ask("CLUSTER", "COUNTKEYSINSLOT", slot_of(name)) == 12
     await asyncio.to_thread(cluster.move_by_keys, slot_of(name), source, target)
     assert await redis.get(f"{name}:x") == b"z"
+
+
+@pytest.mark.parametrize("arrived", [True, False], ids=["moved", "on its way"])
+async def test_redirected_commands_of_a_slot_keep_their_order(cluster: OwnCluster, redis: Redis, arrived: bool):
+    """However many connections there are: what is sent together is done in the order in which it is named."""
+    name = f"{NAMES[4]}:list"
+    slot = slot_of(name)
+    source = cluster.owner(slot)
+    target = cluster.another(source)
+    await asyncio.gather(*(redis.rpush(name, "first") for _ in range(30)))
+    if arrived:
+        await asyncio.to_thread(cluster.move_by_keys, slot, source, target)
+    else:
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        source.ask("MIGRATE", "127.0.0.1", target.port, name, 0, 5000)
+    # The first are long: those that follow would be there before.
+    sent = [b"%d" % number + b"x" * (200_000 if number < 5 else 0) for number in range(40)]
+    assert await redis.together([("RPUSH", name, each) for each in sent]) == list(range(31, 71))
+    kept = await redis.execute_command("LRANGE", name, 30, -1)
+    assert [each[:2] for each in kept] == [each[:2] for each in sent]
+    if not arrived:
+        await asyncio.to_thread(cluster.move_by_keys, slot, source, target)
+
+
+class CountingClock(SystemClock):
+    """Counts how often it was slept."""
+
+    slept = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += 1
+        await super().sleep(seconds)
+
+
+async def test_commands_of_a_slot_on_its_way_share_their_patience(cluster: OwnCluster):
+    """However many are refused, together they wait as long as one does; what can be done among them is."""
+    cluster.flush()
+    clock = CountingClock()
+    redis = connect_redis(cluster.url, clock)
+    here, there, other = f"{NAMES[5]}:here", f"{NAMES[5]}:there", f"{NAMES[6]}:other"
+    for name in (here, there, other):
+        await redis.set(name, name)
+    slot = slot_of(here)
+    source = cluster.owner(slot)
+    target = cluster.another(source)
+    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+    source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+    source.ask("MIGRATE", "127.0.0.1", target.port, there, 0, 5000)
+    try:
+        split = ("MGET", here, there)
+        answers = await redis.together([*[split] * 30, ("GET", there), ("GET", here), ("GET", other)])
+        assert [type(each) for each in answers[:30]] == [ClusterError] * 30
+        assert answers[30:] == [name.encode() for name in (there, here, other)]
+        assert clock.slept == MOST_TRIES
+    finally:
+        await asyncio.to_thread(cluster.move_by_keys, slot, source, target)
+        await redis.aclose()
 
 
 async def test_master_that_dies_is_replaced(own_cluster: OwnCluster):

@@ -114,7 +114,7 @@ def origins_of(key: str, text: str, functions: dict[str, tuple[str, str]]) -> li
     made = re.fullmatch(r"(\w+)\(.*\)", key)
     if made and made[1] in functions:
         return re.findall(r"\breturn (.+)", functions[made[1]][1])
-    if key == "{}":
+    if key in ("{}", "true"):  # no name
         return ["KEYS[none]"]
     if not (name := NAME.fullmatch(key)):
         return []

@@ -11,6 +11,7 @@ if not lives(incarnation) then
     return {}
 end
 local room = room_of(3, ARGV[2])
+look_for_readers(room)
 for at = 7, #ARGV, 4 do
     if ARGV[at + 1] == '' then
         leave(room, incarnation, ARGV[at])

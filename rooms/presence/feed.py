@@ -3,8 +3,8 @@
 Diffs are kept nowhere. Where one is missing, the members are read anew, once for all who hear the room here, and what has changed
 since is told as diffs that go on from the last one. So a client never has to read a list again for what its node has missed.
 
-What is read has changes that its room has not told yet; the diffs that tell them then are made to go on from what was read, so that
-nobody joins twice.
+What is read has changes that its room has not told yet; who is known from there is told as `updated` then, so that nobody joins
+twice. Nothing else is left out of a diff: those who have its version from elsewhere, a list or another node, know other changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,15 +91,15 @@ class PresenceFeed(SequenceFeed[Diff]):
         return self._sink.tell(self.org_id, self.channel, [self._applied(entry) for entry in entries])
 
     def _applied(self, diff: Diff) -> Diff:
-        """Take a diff, and return it as it is told to those who know what is known here."""
+        """Take a diff, and return it with everybody in the list that is right for those who know what is known here."""
         told: Mapping[str, Any] = orjson.loads(f"{{{diff.envelope}}}")
         now = {member["subject"]: orjson.dumps(member) for member in (*told["joined"], *told["updated"])}
         gone = [member["subject"] for member in told["left"]]
-        changed = [*(member["subject"] for member in told["updated"]), *gone]
         known = self._members
-        if any(each not in known for each in changed) or any(member["subject"] in known for member in told["joined"]):
-            before = {subject: known[subject] for subject in (*now, *gone) if subject in known}
-            diff = replace(diff, envelope=_body(_changes(before, now), told["count"]))
+        is_right = all(each["subject"] not in known for each in told["joined"])
+        if not (is_right and all(each["subject"] in known for each in told["updated"])):
+            there = [("updated" if subject in known else "joined", text) for subject, text in now.items()]
+            diff = replace(diff, envelope=_body([*there, *map(_left, gone)], told["count"]))
         known |= now
         for subject in gone:
             known.pop(subject, None)
@@ -170,8 +170,12 @@ def diffs_of(
 def _changes(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
     """Return what leads from one state to the other: of which list each is, and its JSON."""
     joined = [("joined", text) for subject, text in now.items() if subject not in before]
-    left = [("left", b'{"subject":%b}' % orjson.dumps(subject)) for subject in before if subject not in now]
+    left = [_left(subject) for subject in before if subject not in now]
     return [*joined, *left, *(("updated", text) for each, text in now.items() if before.get(each, text) != text)]
+
+
+def _left(subject: str) -> tuple[str, bytes]:
+    return "left", b'{"subject":%b}' % orjson.dumps(subject)
 
 
 def _body(told: Sequence[tuple[str, bytes]], count: Mapping[str, int]) -> str:

@@ -14,6 +14,8 @@ local answer = {
 redis.call('EXPIRE', room.room, KEPT)
 local subjects = {}
 if tonumber(ARGV[3]) > 0 then
+    -- It shows what is still to be told (rooms.lua).
+    redis.call('HSET', room.room, 'read', 1)
     subjects = redis.call('ZRANGEBYLEX', room.order, ARGV[2] == '' and '-' or '(' .. ARGV[2], '+', 'LIMIT', 0, ARGV[3])
 end
 local records = #subjects > 0 and redis.call('HMGET', room.members, unpack(subjects)) or {}

@@ -11,6 +11,7 @@ if lives(incarnation) then
     return { 0, 0 }
 end
 local room = room_of(3, ARGV[2])
+look_for_readers(room)
 for at = 6, #ARGV do
     if leave(room, incarnation, ARGV[at]) then
         removed = removed + 1

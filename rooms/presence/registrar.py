@@ -83,21 +83,26 @@ class _Room:
 class _Organisation:
     """An organisation in which the node has connections; without `incarnation` it is not known there.
 
-    `server` is the life of Redis in which that one was made known.
+    `server` is the life of Redis in which that one was made known. `former` are incarnations that were given up while they lived:
+    they go on until everything is registered under the new one, so that nobody is taken for gone meanwhile.
     """
 
-    __slots__ = ("doubts", "id", "incarnation", "rooms", "server")
+    __slots__ = ("doubts", "former", "id", "incarnation", "rooms", "server")
 
     def __init__(self, org_id: UUID) -> None:
         self.id = org_id
         self.incarnation = ""
         self.server = b""
+        self.former: list[str] = []
         self.rooms: dict[str, _Room] = {}
         self.doubts = 0
 
     @property
     def connections(self) -> int:
         return sum(len(room.here) for room in self.rooms.values())
+
+
+_Resting = asyncio.Queue[tuple[float, Collection[_Organisation]]]
 
 
 class Registrar:
@@ -110,7 +115,9 @@ class Registrar:
         self._organisations: dict[UUID, _Organisation] = {}
         # What is to be sent; rooms without a change have something to tell.
         self._due = Due[_Organisation, _Room]()
-        self._resting = asyncio.Queue[tuple[float, Collection[_Organisation]]]()
+        # Who has been sent something, and whose Redis did not take it.
+        self._resting: _Resting = asyncio.Queue()
+        self._failing: _Resting = asyncio.Queue()
         self._untold: dict[_Room, None] = {}
         self._wake = asyncio.Event()
         self._tell = asyncio.Event()
@@ -165,7 +172,8 @@ class Registrar:
         """Bring Redis to what is here until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_on())
-            group.create_task(self._wake_on())
+            group.create_task(self._wake_on(self._resting))
+            group.create_task(self._wake_on(self._failing))
             group.create_task(self._tell_on())
             group.create_task(self._beat_on())
             group.create_task(self._reaper.run())
@@ -211,12 +219,13 @@ class Registrar:
             await self._wake.wait()
             self._wake.clear()
             while self._due:
-                await self._clock.sleep(BREATH_SECONDS if await self._send() else RETRY_SECONDS)
+                await self._send()
+                await self._clock.sleep(BREATH_SECONDS)
 
-    async def _wake_on(self) -> None:
+    async def _wake_on(self, resting: _Resting) -> None:
         """Let organisations have another turn when they have rested."""
         while True:
-            until, organisations = await self._resting.get()
+            until, organisations = await resting.get()
             await self._clock.sleep(max(0.0, until - self._clock.monotonic()))
             self._due.wake(organisations)
             self._wake.set()
@@ -241,30 +250,33 @@ class Registrar:
             finally:
                 beat_now.cancel()
 
-    async def _send(self) -> bool:
-        """Send what is due, as much as goes at once; tell whether Redis has taken it."""
+    async def _send(self) -> None:
+        """Send what is due, as much as goes at once; what Redis does not take stays due."""
         rooms = self._due.next(ROOMS_AT_ONCE)
-        if not await self._begin({room.org: None for room in rooms if not room.org.incarnation}):
-            return False
-        changes = [self._changes_of(room) for room in rooms]
-        answers = await self._store.apply(changes)
-        is_done = True
-        for room, sent, answer in zip(rooms, changes, answers, strict=True):
+        await self._begin(dict.fromkeys(room.org for room in rooms if not room.org.incarnation))
+        known = [room for room in rooms if room.org.incarnation]
+        failed = {room.org for room in rooms if not room.org.incarnation}
+        changes = [self._changes_of(room) for room in known]
+        for room, sent, answer in zip(known, changes, await self._store.apply(changes), strict=True):
             match answer:
                 case Applied():
-                    room.settle(sent.connections, answer)
-                    self._sent(room, answer)
+                    # Not of an incarnation that was given up meanwhile: what it has goes with it.
+                    if room.org.incarnation == sent.incarnation:
+                        room.settle(sent.connections, answer)
+                        self._sent(room, answer)
+                        if room.org.former:
+                            self.beat_soon()
                 case Gone():
                     self._lose_lease(room.org, sent.incarnation)
                 case _:
-                    is_done = False
-        if is_done:
-            self._rest({room.org for room in rooms})
-        return is_done
+                    failed.add(room.org)
+        self._rest(self._resting, {room.org for room in known} - failed, PAUSE_SECONDS)
+        self._rest(self._failing, failed, RETRY_SECONDS)
 
-    def _rest(self, organisations: Collection[_Organisation]) -> None:
-        self._due.rest(organisations)
-        self._resting.put_nowait((self._clock.monotonic() + PAUSE_SECONDS, organisations))
+    def _rest(self, resting: _Resting, organisations: Collection[_Organisation], seconds: float) -> None:
+        if organisations:
+            self._due.rest(organisations)
+            resting.put_nowait((self._clock.monotonic() + seconds, organisations))
 
     def _changes_of(self, room: _Room) -> Changes:
         some = list(room.changed)[:CONNECTIONS_AT_ONCE]
@@ -282,20 +294,16 @@ class Registrar:
             self._untold.pop(room, None)
             room.org.rooms.pop(room.channel, None)
 
-    async def _begin(self, organisations: Iterable[_Organisation]) -> bool:
-        """Make the node known where it is not; tell whether it is now."""
+    async def _begin(self, organisations: Iterable[_Organisation]) -> None:
+        """Make the node known where it is not, and Redis allows."""
         beginning = [(org, str(new_id())) for org in organisations]
         if not beginning:
-            return True
+            return
         beats = [Beat(org.id, incarnation, LEASE_SECONDS, is_first=True) for org, incarnation in beginning]
-        is_done = True
         for (org, incarnation), answer in zip(beginning, await self._store.beat(beats), strict=True):
             if isinstance(answer, Beaten):
                 # Who is dead, the next beat tells: it may be who this one was, which takes its own over with what it sends now.
                 org.incarnation, org.server = incarnation, answer.server
-            else:
-                is_done = False
-        return is_done
 
     def _lose_lease(self, org: _Organisation, incarnation: str) -> None:
         """Begin anew, unless that has happened since the incarnation was known to live."""
@@ -314,7 +322,9 @@ class Registrar:
     async def _beat(self) -> None:
         """Beat in every organisation."""
         self._beats += 1
-        beating = [self._beat_of(org) for org in list(self._organisations.values()) if org.incarnation]
+        known = list(self._organisations.values())
+        beating = [(org, beat) for org in known for beat in self._beats_of_former(org)]
+        beating += [self._beat_of(org) for org in known if org.incarnation]
         if not beating:
             return
         try:
@@ -333,6 +343,14 @@ class Registrar:
             for room in org.rooms.values():
                 self._send_soon(room)
         return org, Beat(org.id, org.incarnation, LEASE_SECONDS, counts=self._beats % COUNT_BEATS == 0)
+
+    def _beats_of_former(self, org: _Organisation) -> list[Beat]:
+        """Have those that were given up go on, or end once all that they had is another's."""
+        former = org.former
+        is_taken_over = org.incarnation and not any(room.changed for room in org.rooms.values())
+        if is_taken_over:
+            org.former = []
+        return [Beat(org.id, each, 0.0 if is_taken_over else LEASE_SECONDS) for each in former]
 
     def _beaten(self, org: _Organisation, beat: Beat, answer: Beaten | Gone | Exception) -> None:
         if isinstance(answer, Gone):
@@ -360,4 +378,5 @@ class Registrar:
             if org.doubts < DOUBTS:
                 return
         self._log.warning("presence_registered_again", org_id=str(org.id), registered=found.registered)
+        org.former.append(org.incarnation)
         self._begin_anew(org)

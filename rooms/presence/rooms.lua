@@ -5,12 +5,13 @@
 --   presence:{org}:of:<incarnation>      set: <channel> US <connection>, what it has registered
 -- and for each room, presence:{org}:<what>:<channel>:
 --   room         hash: id, server (whose replication id it was when the id was made), version, at (when it was last told, ms),
---                said (a counter)
+--                said (a counter), read (there, where a list was read while something was still to be told)
 --   connections  hash: connection -> incarnation US subject US joined_at US number US data
 --   members      hash: subject -> connections US joined_at US data
 --   order        sorted set of the subjects, all with score 0: the order of pages
 --   said         the same of <subject> US <number, 16 digits> US <connection>: whose data is newest
---   touched      hash: subject -> what `members` had of it when the room was last told, or nothing
+--   touched      hash: subject -> what `members` had of it when the room was last told, or nothing; SHOWN where a list that was read
+--                since may have another
 -- Subjects and data are JSON text, so that a diff is put together without a parser; no such text holds US.
 --
 -- What a script touches it is told by KEYS, and makes no name of its own: while a cluster moves a slot key by key, Redis looks at
@@ -20,12 +21,15 @@
 -- and are refused as long as the slot is on its way (TRYAGAIN; core/store/cluster.py).
 
 local US = '\31'
+-- Equal to no record, and not to nothing: so the subject is told as it is, or that it has left.
+local SHOWN = '?'
 -- Diffs that one call publishes: some milliseconds, in which nothing else runs in Redis.
 local MOST_DIFFS = 5
 
 -- Returns the room whose keys begin with KEYS[first].
 local function room_of(first, channel)
-    local room = { channel = channel }
+    -- `changing` are subjects that this call has touched.
+    local room = { channel = channel, changing = {}, is_read = false }
     for at, what in ipairs({ 'room', 'connections', 'members', 'order', 'said', 'touched' }) do
         room[what] = KEYS[first + at - 1]
     end
@@ -76,10 +80,28 @@ local function data_of(room, subject)
     return known and known.data or 'null'
 end
 
+-- Finds out whether a list was read since something is to be told. It stands before all changes: where it fails, nothing is half done.
+local function look_for_readers(room)
+    if redis.call('EXISTS', room.touched) == 0 then
+        redis.call('HDEL', room.room, 'read')
+    elseif redis.call('HEXISTS', room.room, 'read') == 1 then
+        room.is_read = true
+    end
+end
+
 -- Returns the subject as it is, having noted how it was when the room was last told.
+--
+-- Where it has changed since, by another call, a list may have shown what is about to be changed back: then a diff says how it is,
+-- though it is as it was. What nobody can have read costs nothing.
 local function touch(room, subject)
     local record = redis.call('HGET', room.members, subject)
-    redis.call('HSETNX', room.touched, subject, record or '')
+    local is_first = redis.call('HSETNX', room.touched, subject, record or '') == 1
+    if room.is_read and not is_first and not room.changing[subject] then
+        if redis.call('HGET', room.touched, subject) ~= (record or '') then
+            redis.call('HSET', room.touched, subject, SHOWN)
+        end
+    end
+    room.changing[subject] = true
     return record and member_of(record)
 end
 

@@ -23,6 +23,8 @@ TICK_MS = 200
 MOST_OF_A_DIFF = 400
 # Connections of an incarnation that are removed at once: in one room about 15 ms, in which nothing else runs in Redis.
 MOST_REAPED = 1_000
+# Rooms of one pipeline of that.
+ROOMS_AT_ONCE = 64
 # After a start of Redis nodes have so many seconds to say that they live.
 STARTING = 8
 # A reader has the dead removed in so many steps at most.
@@ -160,7 +162,7 @@ class PresenceStore:
         return _page_of(answer, limit)
 
     async def remove(self, dead: Sequence[Dead]) -> Reaped:
-        """Remove MOST_REAPED connections of each of the dead, and forget those that have none left: two pipelines.
+        """Remove MOST_REAPED connections of each of the dead, and forget those that have none left.
 
         Several may do so at once: what one has removed, the others do not find.
         """
@@ -174,16 +176,27 @@ class PresenceStore:
             remains += _by_rooms(each, answer)
             if len(answer) == MOST_REAPED:
                 reaped.more.append(each)
+        failed: set[UUID] = set()
+        for start in range(0, len(remains), ROOMS_AT_ONCE):
+            some = [each for each in remains[start : start + ROOMS_AT_ONCE] if each.dead.org_id not in failed]
+            if some:
+                failed |= await self._reap(some, reaped)
+        return reaped
+
+    async def _reap(self, remains: Sequence[_Remains], reaped: Reaped) -> set[UUID]:
+        """Remove what is left in some rooms by one pipeline; return the organisations in which that failed, maybe after a while."""
+        failed: set[UUID] = set()
         answers = await self._scripts["reap"].run_each(self._redis, [self._removing(each) for each in remains])
         for each, answer in zip(remains, answers, strict=True):
             if isinstance(answer, Exception):
                 reaped.is_done = False
+                failed.add(each.dead.org_id)
                 continue
             removed, untold = answer
             reaped.removed += removed
             if untold:
                 reaped.untold.append((each.dead.org_id, each.channel))
-        return reaped
+        return failed
 
     async def reap(self, org_id: UUID) -> int:
         """Have the dead of an organisation removed, and return how many connections those had.

@@ -98,7 +98,7 @@ class Hand:
 
     async def die(self) -> None:
         """Let the lease end, as a kill does some seconds later."""
-        (found,) = await self.store.beat([Beat(self.org_id, self.incarnation, 0.001)])
+        (found,) = await self.store.beat([Beat(self.org_id, self.incarnation, 0.0)])
         assert isinstance(found, Beaten), found
 
 

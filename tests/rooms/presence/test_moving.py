@@ -11,9 +11,11 @@ from core.errors import HubError
 from core.store.redis import Redis, connect_redis
 from core.store.slot_map import slot_of
 from rooms.presence.page import Count
-from rooms.presence.store import Applied, Beaten, Changes, Dead, PresenceStore, Presentation, text_of
+from rooms.presence.registrar import BEAT_SECONDS, LEASE_SECONDS
+from rooms.presence.store import Applied, Beat, Beaten, Changes, Dead, PresenceStore, Presentation, text_of
 from rooms.presence.wire import nodes_key
 from tests.harness.cluster import ClusterNode, OwnCluster
+from tests.harness.waiting import eventually, let_pass
 from tests.rooms.presence.ledger import TIME, Hand, all_members
 from tests.rooms.presence.test_node import CHAT, node_on
 
@@ -92,6 +94,7 @@ async def test_whatever_has_moved_nothing_is_half_done(
     move.begin(*keys_of(org_id, moved))
     try:
         await dead.die()
+        await eventually(lambda: has_ended(store, Dead(org_id, "dead")), what="its lease has ended")
         await refused(store, living, Dead(org_id, "dead"))
         beaten = await living.beat()
         assert isinstance(beaten, Beaten)
@@ -106,6 +109,12 @@ async def test_whatever_has_moved_nothing_is_half_done(
     assert {name: each["connections"] for name, each in members.items()} == {"ann": 2}
     assert isinstance(beaten := await living.beat(), Beaten)
     assert (beaten.registered, beaten.dead) == (2, [])
+
+
+async def has_ended(store: PresenceStore, dead: Dead) -> bool:
+    """Tell whether an incarnation is seen to be dead: its last lease is a millisecond, too."""
+    (found,) = await store.beat([Beat(dead.org_id)])
+    return isinstance(found, Beaten) and dead in found.dead
 
 
 async def refused(store: PresenceStore, living: Hand, dead: Dead) -> None:
@@ -144,8 +153,34 @@ async def test_node_brings_in_afterwards_what_came_meanwhile(cluster: OwnCluster
         finally:
             move.finish()
         await two.presence.joined(org_id, CHAT, "c3")
-        page = await two.presence.members(org_id, CHAT)
-        assert [each.subject for each in page.members] == ["ann", "eve"]
+
+        async def those_are_there() -> bool:
+            page = await two.presence.members(org_id, CHAT)
+            return [each.subject for each in page.members] == ["ann", "eve"]
+
+        # Leases were at another server before the rest, so nodes took other incarnations: who left meanwhile goes with the old one.
+        await eventually(those_are_there)
         for number in range(20):
             await one.presence.joined(org_id, f"chat:{number}", f"d{number}")
         assert [node.presence.counts.lost_leases for node in (one, two)] == [0, 0]
+
+
+@pytest.mark.slow
+async def test_slot_that_moves_for_longer_than_a_lease(cluster: OwnCluster, redis: Redis, org_id: UUID):
+    """Leases have moved already, the rest has not: nobody is taken for gone, neither meanwhile nor when it has arrived."""
+    move = Move(cluster, org_id)
+    async with node_on(cluster.url) as one, node_on(cluster.url) as two:
+        reader = await two.hear(org_id)
+        await one.join(org_id, "c1", "ann")
+        await two.join(org_id, "c2", "bob")
+        await eventually(lambda: reader.subjects == {"ann", "bob"})
+        move.begin(nodes_key(org_id))
+        try:
+            await let_pass(LEASE_SECONDS + 2 * BEAT_SECONDS)  # the length is the fault
+        finally:
+            move.finish()
+        one.presence.join(org_id, CHAT, "eve", "c3")
+        await one.presence.joined(org_id, CHAT, "c3")
+        await eventually(lambda: reader.subjects == {"ann", "bob", "eve"})
+        await let_pass(2 * BEAT_SECONDS)  # whoever were taken for dead would be removed
+        assert (reader.subjects, reader.told("left")) == ({"ann", "bob", "eve"}, [])

@@ -13,14 +13,24 @@ import pytest
 from core.errors import HubError
 from core.store.redis import Redis, Script, connect_redis
 from rooms import presence
-from rooms.presence.page import Count
-from rooms.presence.store import Applied, Beaten, Dead, Gone, PresenceStore, Presentation, text_of
+from rooms.presence.page import Count, PresencePage
+from rooms.presence.store import (
+    ROOMS_AT_ONCE,
+    Applied,
+    Beaten,
+    Changes,
+    Dead,
+    Gone,
+    PresenceStore,
+    Presentation,
+    text_of,
+)
 from rooms.presence.wire import index_key, news_channel, nodes_key
 from rooms.switch import Switch
 from tests.harness.clock import ManualClock
 from tests.harness.valkey import OwnRedis
 from tests.harness.waiting import eventually
-from tests.rooms.presence.ledger import TIME, Hand, Reader, all_members
+from tests.rooms.presence.ledger import TIME, Hand, Reader, all_members, shown
 
 pytestmark = pytest.mark.each_redis
 
@@ -210,6 +220,27 @@ class TestTicks:
         assert reader.subjects == {"first", *(f"p{number}" for number in range(1, 20))} - {"p7"}
         assert "p7" not in reader.told("left")
 
+    async def test_what_a_list_has_shown_is_taken_back(self, redis: Redis, reader: Reader, org_id: UUID):
+        """Who came and went within a tick, or said something and took it back, is told where a list was read in between."""
+        slow, quick = PresenceStore(redis, tick_ms=60_000, starting=0), PresenceStore(redis, tick_ms=0, starting=0)
+        hand, other = Hand(slow, org_id), Hand(quick, org_id)
+        await hand.begin()
+        await other.begin()
+        await hand.enter("c1", "ann", '{"at":1}')
+        await version(reader, 1)
+        await hand.enter("c3", "eve")
+        await hand.leave("c3")
+        await hand.enter("c2", "bob")
+        await hand.enter("c1", "ann", '{"at":2}')
+        reader.members = await all_members(slow, org_id)
+        assert reader.subjects == {"ann", "bob"}
+        await hand.leave("c2")
+        await hand.enter("c1", "ann", '{"at":1}')
+        await other.enter("c4", "dan")
+        await version(reader, 2)
+        assert reader.members == await all_members(slow, org_id)
+        assert (reader.told("left"), reader.told("updated")) == (["bob"], ["ann"])
+
     async def test_diff_has_so_many_subjects_at_most(self, redis: Redis, reader: Reader, org_id: UUID):
         """The rest comes with the next ones."""
         hand = Hand(PresenceStore(redis, tick_ms=0, most_of_a_diff=10, starting=0), org_id)
@@ -259,6 +290,21 @@ class TestLeases:
             (1000, 1, True), (1000, 1, True), (500, 0, True), (0, 0, True)
         ]  # fmt: skip
         assert (await store.page(org_id, CHAT, limit=1)).count == Count(0, 0)
+
+    async def test_dead_node_of_many_rooms_is_reaped_in_one_step(
+        self, redis: Redis, store: PresenceStore, org_id: UUID
+    ):
+        """By some pipelines, one after the other: none is of more rooms than ROOMS_AT_ONCE."""
+        rooms = 2 * ROOMS_AT_ONCE + 1
+        dead = Hand(store, org_id)
+        await dead.begin()
+        present = [("d", Presentation(text_of("p"), TIME))]
+        await store.apply([Changes(org_id, f"chat:{n}", dead.incarnation, present) for n in range(rooms)])
+        await dead.die()
+        await eventually(lambda: gone(dead))
+        reaped = await store.remove([Dead(org_id, dead.incarnation)])
+        assert (reaped.removed, reaped.is_done, reaped.more) == (rooms, True, [])
+        assert await redis.exists(index_key(org_id, dead.incarnation)) == 0
 
     async def test_several_reap_at_once(self, store: PresenceStore, hand: Hand, reader: Reader, org_id: UUID):
         """What one has removed, the others do not find; everybody is told to have left once."""
@@ -412,7 +458,8 @@ class Schedule:
 async def test_random_schedule_ends_in_the_truth(
     store: PresenceStore, reader: Reader, org_id: UUID, round: int, redis: Redis
 ):
-    """Joins, leaves, data and deaths by chance: what diffs add up to is what is stored, and what a model says."""
+    """Joins, leaves, data and deaths by chance: what diffs add up to is what is stored, and what a model says, whatever list was
+    read at first."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -420,8 +467,11 @@ async def test_random_schedule_ends_in_the_truth(
     schedule = Schedule([Hand(rng.choice((store, slow)), org_id) for _ in range(3)], rng)
     for hand in schedule.hands:
         await hand.begin()
+    lists: list[PresencePage] = []
     for _ in range(150):
         await schedule.step()
+        if rng.random() < 0.3:
+            lists.append(await store.page(org_id, CHAT, limit=500))
     await store.reap(org_id)
 
     async def all_is_told() -> Applied | None:
@@ -432,6 +482,12 @@ async def test_random_schedule_ends_in_the_truth(
     stored = await all_members(store, org_id, limit=3)
     assert {subject: member["connections"] for subject, member in stored.items()} == schedule.expected
     assert reader.members == stored
+    for page in lists:
+        late = Reader()
+        late.members = shown(page)
+        for told in reader.diffs[page.version :]:
+            late.take_told(told, 0, 0, "")
+        assert late.members == stored
     assert reader.count == {"members": len(schedule.expected), "connections": len(schedule.truth)}
     assert reader.gaps == 0
 

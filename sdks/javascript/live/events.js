@@ -13,6 +13,8 @@ const SILENT_MS = 40_000;
 // A proxy that holds the first bytes back lets go of so many.
 const HELD_BACK_MS = 5_000;
 const PADDING = 4096;
+// A poll said nothing of its channel: the hub was stopping, or out of reach.
+const NO_PLACE = { code: "SERVICE_UNAVAILABLE", message: "Where it begins is not known for now" };
 // Statuses that speak of channels, where none of them can be had.
 const OF_CHANNELS = [403, 404, 422];
 
@@ -106,7 +108,8 @@ export class EventsConnection {
     // Nobody wants it any more, or it is asked for again.
     if (this.#beginning.get(channel) !== id) return;
     this.#beginning.delete(channel);
-    const { offset, epoch, error } = answer?.frames?.[0].channels[0] ?? { error: answer?.error ?? NEEDS_SOCKET };
+    const found = answer?.frames?.find(({ type }) => type === "subscribed")?.channels[0];
+    const { offset, epoch, error } = found ?? { error: answer?.error ?? NO_PLACE };
     if (error) this.#tell({ type: "subscribed", id, channels: [{ channel, error }] });
     else this.#add(id, [{ ...item, offset, epoch }]);
   }

@@ -6,7 +6,7 @@ What is subscribed stands in the URL, so another channel means another answer; t
 import asyncio
 import json
 import ssl
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -28,6 +28,8 @@ _SILENCE_MS = 40_000
 _MOST_WAITING = 64
 _OF_CHANNELS = (403, 404, 422)
 _BEGINNINGS = frozenset({"since", "after_event"})
+# A poll said nothing of its channel: the hub was stopping, or out of reach.
+_NO_PLACE: Mapping[str, Any] = {"code": "SERVICE_UNAVAILABLE", "message": "Where it begins is not known for now"}
 _LOST = (httpx2.HTTPError, OSError)
 # For addresses without TLS: reading the system's authorities takes a tenth of a second of everybody's.
 _NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -189,11 +191,11 @@ class EventsLink:
         channel = item["channel"]
         begins = {name: value for name, value in item.items() if name in ("channel", *_BEGINNINGS)}
         query = {"subscribe": json.dumps(begins), "wait": "0"}
-        found: Mapping[str, Any] = {"channel": channel, "error": NEEDS_SOCKET}
+        found: Mapping[str, Any] = {"channel": channel, "error": _NO_PLACE}
         with suppress(*_LOST):
             answer = await self._client.get("/v2/stream/poll", params=query, headers=self._headers())
             error = _error_of(answer)
-            found = {"channel": channel, "error": error} if error else answer.json()["frames"][0]["channels"][0]
+            found = {"channel": channel, "error": error} if error else next(_placed_in(answer), found)
         if self._beginning.get(channel) != id:
             return  # nobody wants it any more, or it is asked for again
         del self._beginning[channel]
@@ -280,6 +282,11 @@ def _begins(item: Mapping[str, Any]) -> bool:
 def _closed_by(answer: httpx2.Response, error: Mapping[str, Any] | None) -> LinkClosed:
     why = f"the hub answered {answer.status_code}" if error is None else str(error.get("message"))
     return LinkClosed(LOST, why, status=answer.status_code, retry_after=seconds_of(answer.headers.get("Retry-After")))
+
+
+def _placed_in(answer: httpx2.Response) -> Iterator[Mapping[str, Any]]:
+    """Return the channels of a poll's `subscribed`, which may be missing."""
+    return (item for frame in answer.json()["frames"] if frame["type"] == "subscribed" for item in frame["channels"])
 
 
 def _query(frame: Frame) -> dict[str, Any]:

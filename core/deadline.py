@@ -57,12 +57,16 @@ class Patience:
         try:
             return await work
         except asyncio.CancelledError:
-            # Who was cancelled by others as well has to end.
-            if self._is_lost and task.uncancel() <= asked:
-                raise TimeoutError from None
+            if self._is_lost:
+                self._is_lost = False
+                # Who was cancelled by others as well has to end.
+                if task.uncancel() <= asked:
+                    raise TimeoutError from None
             raise
         finally:
             self._waiting = None
+            if self._is_lost:  # and the work has made a value of it, or another error
+                task.uncancel()
 
     def _look(self) -> None:
         self._timer = None

@@ -50,7 +50,7 @@ class Ticks:
     def wait(self, has_come: Callable[[], bool], until: float = math.inf) -> asyncio.Future[None]:
         """Return what is done with the first tick at which `has_come` says so, or that comes after `until` (of the clock).
 
-        Who is done with waiting before may set it.
+        Who is done with waiting before may set it. Where a `has_come` raises, all that wait are let go.
 
         It is asked at each tick: that is less than to wake who waits for a piece, and to have it wait for the tick then.
         """
@@ -72,6 +72,11 @@ class Ticks:
                 self._waiting = [each for each in self._waiting if not _is_over(*each, now)]
         finally:
             self._ticking = None
+            # Where it fails, or is ended: nobody is to wait for a tick that does not come.
+            left, self._waiting = self._waiting, []
+            for future, _, _ in left:
+                if not future.done():
+                    future.set_result(None)
 
 
 def _is_over(future: asyncio.Future[None], has_come: Callable[[], bool], until: float, now: float) -> bool:

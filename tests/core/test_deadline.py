@@ -177,3 +177,40 @@ async def test_who_is_cancelled_while_patient_ends():
             waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+
+
+async def test_lost_patience_leaves_no_cancellation_behind():
+    """Whatever the work makes of its own: a value, another error. That of others stays counted."""
+
+    async def valued() -> int:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return 3
+        return 0
+
+    async def translated() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ZeroDivisionError from None
+
+    task = asyncio.current_task()
+    assert task is not None
+    patience = Patience(0.0)
+    assert await patience.wait(valued()) == 3
+    assert task.cancelling() == 0
+    with pytest.raises(ZeroDivisionError):
+        await patience.wait(translated())
+    assert task.cancelling() == 0
+    with pytest.raises(TimeoutError):
+        await patience.wait(asyncio.Event().wait())
+    assert task.cancelling() == 0
+
+    async def cancelled_as_well() -> int:
+        asyncio.get_running_loop().call_later(0, task.cancel)
+        return await valued()
+
+    assert await patience.wait(cancelled_as_well()) == 3
+    assert task.cancelling() == 1
+    task.uncancel()

@@ -1,5 +1,9 @@
 """Ticks of streamed answers: many wait for one, and who leaves takes nobody with it."""
 
+import gc
+
+import pytest
+
 from handlers.models.ticks import MOST_LEFT_OUT, TICK_SECONDS, Ticks, left_out, tick_of, until_tick
 from tests.harness.clock import ManualClock
 
@@ -88,4 +92,23 @@ async def test_tick_that_brings_nothing_wakes_nobody(clock: ManualClock):
     assert (first.done(), second.done()) == (True, False)
     second.set_result(None)
     await clock.advance(LONG)
+    assert clock.sleeping == 0
+
+
+async def test_ticks_that_fail_let_everybody_go(clock: ManualClock, caplog: pytest.LogCaptureFixture):
+    """Nobody waits for a tick that does not come, the error is told, and who comes then waits for a tick as ever."""
+    ticks = Ticks(clock)
+
+    def broken() -> bool:
+        raise ZeroDivisionError
+
+    waiting = [ticks.wait(each) for each in (lambda: False, broken, lambda: False)]
+    waiting[2].cancel()
+    await clock.advance(LONG)
+    assert [each.done() for each in waiting] == [True] * 3
+    gc.collect()
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+    late = ticks.wait(_come)
+    await clock.advance(LONG)
+    assert late.done()
     assert clock.sleeping == 0

@@ -222,7 +222,9 @@ export class Machine {
     }
     if (status === 403 && isLast) return this.#stop(why, { status, credential: false }, true);
     const isBusy = status === 429 || status === 503;
-    if (comesBack(code, farewell)) return this.#lost(why, { isGone: true, isBusy, slot: farewell?.after_ms, retryAfter });
+    // It says who it is at once: where the hub did not hear that in time, the network was late.
+    const isLate = code === 4500 && this.#state === "connecting";
+    if (isLate || comesBack(code, farewell)) return this.#lost(why, { isGone: true, isBusy, slot: farewell?.after_ms, retryAfter });
     this.#stop(why, { code, credential: rules.isOfCredential(code) }, true);
   }
 

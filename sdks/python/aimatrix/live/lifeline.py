@@ -107,6 +107,8 @@ class Lifeline:
         why = reason or str(farewell.get("reason") or "connection lost")
         if code == rules.RENEW_FIRST:
             self._credential.need = "expired"
+        # It says who it is at once: where the hub did not hear that in time, the network was late.
+        is_late = code == rules.NOT_AUTHENTICATED and self.state is State.CONNECTING
         if status == 401 and self.state in CONNECTED:
             # It was good when the connection began: the next one begins with another.
             self._credential.need = "refused"
@@ -114,7 +116,7 @@ class Lifeline:
             self._refused_credential(why, is_gone=True)
         elif status == 403 and self._ways.is_last:
             self._stop(why, is_gone=True, is_of_credential=False, status=status)
-        elif rules.comes_back(code) and farewell.get("reconnect") is not False:
+        elif is_late or (rules.comes_back(code) and farewell.get("reconnect") is not False):
             is_busy = status in (429, 503)
             self._lost(why, is_gone=True, is_busy=is_busy, slot=farewell.get("after_ms"), retry_after=retry_after)
         else:

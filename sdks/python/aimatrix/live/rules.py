@@ -29,6 +29,7 @@ MOST_REQUESTS = 1_000
 # A socket that ended without a close frame.
 LOST = 1006
 RENEW_FIRST = 4004
+NOT_AUTHENTICATED = 4500
 # Below 3000 the standard fixed the meaning, not a range (RFC 6455, section 7.4.1): after these the same attempt would fail again.
 _STAY_AWAY = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 _PASSING = frozenset({"SERVICE_UNAVAILABLE", "INTERNAL_ERROR", "TIMEOUT", "BAD_GATEWAY", "RATE_LIMIT_EXCEEDED"})

@@ -96,7 +96,7 @@ AUTHENTICATION_TIMEOUT = CloseCode(
     4500,
     "not authenticated in time",
     "No good credential within 10 s.",
-    "Sends `authenticate` first, or the `Authorization` header.",
+    "Sends `authenticate` first, or the `Authorization` header. Who did, on a network that was late, comes back.",
 )
 AUTHENTICATION_FAILED = CloseCode(
     4501,

@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator, Sequence
 
 from aimatrix.live.clock import Clock
+from benchmarks.clients import OLDEST_NODE, node_command
 from tests.harness.event_source import EventWatcher, PollWatcher
-from tests.harness.node_reader import OLDEST_NODE, node_command
 from tests.harness.proxy import FaultProxy
 from tests.harness.sdk_watchers import NodeWatcher, PythonWatcher, SdkWatcher
 from tests.harness.views import View, views_of

@@ -4,37 +4,20 @@ import asyncio
 import contextlib
 import itertools
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+from benchmarks.clients import node_command
 from tests.harness.ledger import Logged, problems_of_channel
 from tests.harness.stream_client import Received
 from tests.harness.waiting import END_SECONDS, cancelled, eventually
 
 SDK = Path(__file__).resolve().parents[2] / "sdks" / "javascript"
 READER = Path(__file__).with_name("node_reader.mjs")
-OLDEST_NODE = 20
-# From here on Node has a WebSocket without being asked for it.
-NODE_WITH_SOCKETS = 22
 LINE_BYTES = 64 * 2**20
-
-
-@cache
-def node_command() -> tuple[str, ...] | None:
-    """Return how Node is started with a WebSocket; None without Node, or with one that is too old."""
-    found = shutil.which("node")
-    if found is None:
-        return None
-    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-    major = int(said.strip().lstrip("v").partition(".")[0])
-    if major < OLDEST_NODE:
-        return None
-    return (found,) if major >= NODE_WITH_SOCKETS else (found, "--experimental-websocket", "--no-warnings")
 
 
 @dataclass

@@ -6,6 +6,7 @@ no socket can be opened it falls back to server-sent events, if it asks for noth
 
 import asyncio
 import random
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -24,7 +25,7 @@ def quick() -> float:
     return 0.02
 
 
-class SdkWatcher:
+class SdkWatcher(ABC):
     """What readers by any SDK have: a record, and where each channel is. Use as an async context manager."""
 
     way: ClassVar[str]
@@ -40,16 +41,16 @@ class SdkWatcher:
         self._key = key
         self._places: dict[str, Bookmark] = {}
 
-    async def __aenter__(self) -> Self:
-        raise NotImplementedError
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
 
-    async def __aexit__(self, *_: object) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def __aexit__(self, *_: object) -> None: ...
 
     @property
+    @abstractmethod
     def live(self) -> bool:
         """Whether every channel is subscribed now. Raises what ended the reader."""
-        raise NotImplementedError
 
     async def joined(self, *, within: float = PATIENCE_SECONDS) -> None:
         """Wait until every channel is subscribed."""

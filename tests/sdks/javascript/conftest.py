@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
+from benchmarks.clients import OLDEST_NODE, node_command
 from tests.harness.loudly import say_loudly
-from tests.harness.node_reader import OLDEST_NODE, node_command
 
 
 def skip_loudly(request: pytest.FixtureRequest, reason: str) -> None:
